@@ -1,0 +1,2 @@
+//! The qrng command.
+fn main() {}

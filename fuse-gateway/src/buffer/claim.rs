@@ -85,35 +85,50 @@ impl<'a> Claim<'a> {
 
     /// The bytes in order, as pieces for writev(2). Returns how many of `pieces` were set.
     pub fn gather<'s>(&'s self, pieces: &mut [IoSlice<'s>; MAX_PIECES]) -> usize {
-        let copied = &self.space.scratch.bytes()[..self.space.copied];
-        let all = self
-            .space
-            .slabs
-            .iter()
-            .map(Slab::bytes)
-            .chain(std::iter::once(copied));
         let mut count = 0;
-        for (piece, bytes) in pieces.iter_mut().zip(all.filter(|bytes| !bytes.is_empty())) {
+        for (piece, bytes) in pieces.iter_mut().zip(self.pieces()) {
             *piece = IoSlice::new(bytes);
             count += 1;
         }
         count
     }
 
-    /// Copies the bytes in order to the front of `out`; for short claims that are formatted.
+    /// Copies the bytes in order to the front of `out`, which must be at least as long as the claim.
     pub fn copy_to(&self, out: &mut [u8]) {
-        let copied = &self.space.scratch.bytes()[..self.space.copied];
-        let all = self
-            .space
-            .slabs
-            .iter()
-            .map(Slab::bytes)
-            .chain(std::iter::once(copied));
         let mut at = 0;
-        for bytes in all {
+        for bytes in self.pieces() {
             out[at..at + bytes.len()].copy_from_slice(bytes);
             at += bytes.len();
         }
+    }
+
+    /// Gives the bytes in units of `N`; a claim made by [`Buffer::claim_units`] leaves no rest.
+    pub fn for_each_unit<const N: usize>(&self, mut with: impl FnMut(&[u8; N])) {
+        let mut unit = [0; N];
+        let mut have = 0;
+        for mut bytes in self.pieces() {
+            while !bytes.is_empty() {
+                let n = (N - have).min(bytes.len());
+                unit[have..have + n].copy_from_slice(&bytes[..n]);
+                bytes = &bytes[n..];
+                have += n;
+                if have == N {
+                    with(&unit);
+                    have = 0;
+                }
+            }
+        }
+        wipe(&mut unit);
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let copied = &self.space.scratch.bytes()[..self.space.copied];
+        self.space
+            .slabs
+            .iter()
+            .map(Slab::bytes)
+            .chain(std::iter::once(copied))
+            .filter(|bytes| !bytes.is_empty())
     }
 
     /// The reader has the bytes: they count as served.

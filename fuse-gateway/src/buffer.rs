@@ -19,7 +19,8 @@ mod slab;
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::bell::Bell;
@@ -74,6 +75,7 @@ impl State {
 pub struct Buffer {
     state: Mutex<State>,
     bell: Bell,
+    readers: Arc<AtomicUsize>,
     capacity: usize,
     overflow: Overflow,
     locked: usize,
@@ -118,6 +120,7 @@ impl Buffer {
         Ok(Self {
             state: Mutex::new(state),
             bell: Bell::default(),
+            readers: Arc::default(),
             capacity,
             overflow,
             locked,
@@ -147,6 +150,16 @@ impl Buffer {
     /// Bytes that wait for a reader.
     pub fn fill(&self) -> usize {
         self.lock().fill()
+    }
+
+    /// Readers that wait for bytes now.
+    pub fn waiting(&self) -> usize {
+        self.readers.load(Ordering::SeqCst)
+    }
+
+    /// The count behind [`Buffer::waiting`], for those who keep a list of waiting readers.
+    pub(crate) fn readers(&self) -> Arc<AtomicUsize> {
+        self.readers.clone()
     }
 
     /// Copies `bytes` in. What doesn't fit falls to the overflow policy. The caller wipes its own copy, and calls

@@ -189,18 +189,26 @@ impl Tree {
         self.opens.remove(handle);
     }
 
-    /// Whether a read would not have to wait.
+    /// Bytes that the buffer must hold for the next read to be answered; 0 if it needs none.
     ///
     /// # Errors
     /// [`TreeError::NotFound`], [`TreeError::IsDirectory`], [`TreeError::BadHandle`].
-    pub fn ready(&self, inode: u64, handle: u64) -> Result<bool, TreeError> {
-        let need = match self.entry(inode)?.node {
-            Node::Root | Node::StreamDirectory => return Err(TreeError::IsDirectory),
-            Node::Raw => 1,
+    pub fn need(&self, inode: u64, handle: u64) -> Result<usize, TreeError> {
+        match self.entry(inode)?.node {
+            Node::Root | Node::StreamDirectory => Err(TreeError::IsDirectory),
+            Node::Raw => Ok(1),
             Node::Record(_) | Node::Stream(_) | Node::Status => {
-                self.opens.with(handle, |open| open.need())?
+                self.opens.with(handle, |open| open.need())
             }
-        };
+        }
+    }
+
+    /// Whether a read would be answered at once, be it with an error.
+    ///
+    /// # Errors
+    /// As [`Tree::need`].
+    pub fn ready(&self, inode: u64, handle: u64) -> Result<bool, TreeError> {
+        let need = self.need(inode, handle)?;
         Ok(need == 0 || self.stalled() || self.buffer.fill() >= need)
     }
 

@@ -41,7 +41,9 @@ pub(super) fn at(point: &Path) -> io::Result<Option<Mounted>> {
 
 fn find(table: &[u8], point: &Path) -> Option<Mounted> {
     let mut mounts = table.split(|&b| b == b'\n').filter_map(parse);
-    mounts.rfind(|(at, _)| at == point.as_os_str()).map(|(_, mounted)| mounted)
+    mounts
+        .rfind(|(at, _)| at == point.as_os_str())
+        .map(|(_, mounted)| mounted)
 }
 
 fn parse(line: &[u8]) -> Option<(OsString, Mounted)> {

@@ -7,7 +7,6 @@
 //! qrng-probe sendfile|splice|copy-file-range FILE OUT
 //! qrng-probe map-private|map-shared FILE
 //! qrng-probe threads FILE              two threads read 4096 times 32 bytes each on one descriptor
-//! qrng-probe signals FILE              a read whose process has a handler for SIGINT
 //! qrng-probe serve DIRECTORY           mounts a buffer there, keeps it filled with what `feed N` on standard input asks for
 //! ```
 

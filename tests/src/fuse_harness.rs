@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use qrng_gateway::buffer::{Buffer, Overflow};
+use qrng_gateway::buffer::{Buffer, Counts, Overflow};
 use qrng_gateway::kernel::{Mount, MountOptions};
 use qrng_gateway::tree::Tree;
 
@@ -139,6 +139,16 @@ impl Served {
             stop,
             thread: Some(thread),
         }
+    }
+
+    /// The buffer's counts when no claim is in flight: a reader may have its bytes a moment before they are counted.
+    pub fn settled(&self) -> Counts {
+        let mut counts = self.buffer.counts();
+        wait_until("claims are settled", || {
+            counts = self.buffer.counts();
+            counts.in_flight == 0
+        });
+        counts
     }
 
     /// Waits until exactly `count` reads wait.

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
-use qrng_tests::fuse_harness::{DEADLINE, Process, Served, is_root, no_mount, run, sh, wait_until};
+use qrng_tests::fuse_harness::{DEADLINE, Process, Served, is_root, no_mount, run, sh};
 use qrng_tests::skip;
 
 const MIB: usize = 1 << 20;
@@ -67,7 +67,7 @@ fn any_offset_and_any_size_give_as_many_bytes_as_asked_for() {
         );
         all += size as u64;
     }
-    let counts = served.buffer.counts();
+    let counts = served.settled();
     assert_eq!(
         (counts.served, counts.destroyed, counts.in_flight),
         (all, 0, 0)
@@ -153,7 +153,7 @@ fn fifty_blocked_readers_sleep_and_nobody_else_waits() {
     for reader in readers {
         assert_eq!(reader.end().success().text(), "32 got\n");
     }
-    let counts = served.buffer.counts();
+    let counts = served.settled();
     assert_eq!(
         (counts.served, counts.destroyed, counts.fill),
         (40 * 32, 0, 0)
@@ -194,7 +194,7 @@ fn a_killed_reader_takes_no_bytes_with_it() {
     served.feed(32);
     let mut raw = File::open(served.path("raw")).unwrap();
     assert_eq!(raw.read(&mut [0; 64]).unwrap(), 32);
-    assert_eq!(served.buffer.counts().destroyed, 0);
+    assert_eq!(served.settled().destroyed, 0);
 }
 
 #[test]
@@ -212,10 +212,7 @@ fn readers_killed_among_flowing_bytes_leave_exact_counts() {
         reader.end();
     }
     drop(feeder);
-    wait_until("claims are settled", || {
-        served.buffer.counts().in_flight == 0
-    });
-    let counts = served.buffer.counts();
+    let counts = served.settled();
     let sum = counts.served + counts.destroyed + counts.overflow_discarded + counts.fill;
     assert_eq!(counts.admitted, sum, "{counts:?}");
 }
@@ -371,7 +368,7 @@ fn what_goes_through_the_page_cache_never_yields_bytes() {
         );
     }
     let _ = std::fs::remove_file(out);
-    let counts = served.buffer.counts();
+    let counts = served.settled();
     assert_eq!(
         (counts.served, counts.destroyed),
         (0, 0),
@@ -504,7 +501,7 @@ fn one_open_gives_the_same_record_at_every_offset() {
     assert_eq!(file.read_at(&mut part, 60).unwrap(), 5);
     assert_eq!(part[..5], whole[60..65]);
     assert_eq!(file.read_at(&mut part, 65).unwrap(), 0);
-    assert_eq!(served.buffer.counts().served, 32);
+    assert_eq!(served.settled().served, 32);
 }
 
 #[test]

@@ -25,10 +25,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use thiserror::Error;
 
-use qrng::record::MAX_LINE;
 pub use self::nodes::{Attributes, Entry, NODES, Node, ROOT, STREAM_SIZE};
 use self::open::{Open, Opens};
 use crate::buffer::{Buffer, MAX_CLAIM, MAX_PIECES, Memory, Space};
+use qrng::record::MAX_LINE;
 
 /// Makes the status document, one JSON object, without a newline at its end.
 pub type StatusSource = Arc<dyn Fn() -> String + Send + Sync>;

@@ -5,9 +5,9 @@ use std::io::IoSlice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Desk, Reading, TreeError};
+use crate::buffer::{Buffer, MAX_CLAIM};
 use qrng::record::{MAX_LINE, Record};
 use qrng::wipe;
-use crate::buffer::{Buffer, MAX_CLAIM};
 
 /// The most files with a state that are open at once; further opens fail.
 const MAX_OPEN: usize = 65_536;
@@ -162,9 +162,9 @@ fn read_stream(
     let text = desk.text.bytes_mut();
     text[..line.len].copy_from_slice(line.get());
     let len = line.len
-        + claim
-            .as_ref()
-            .map_or(0, |claim| claim.write_records(record, &mut text[line.len..]));
+        + claim.as_ref().map_or(0, |claim| {
+            claim.write_records(record, &mut text[line.len..])
+        });
     let now = len.min(want);
     if deliver(&[IoSlice::new(&text[..now])], now) {
         line.set(&text[now..len]);

@@ -69,7 +69,7 @@ fn run_seal<R: CryptoRng>(
 ) -> anyhow::Result<()> {
     let mut next_notice = Instant::now();
     loop {
-        if Instant::now() >= next_notice {
+        if seal.spent() || Instant::now() >= next_notice {
             notify(&mut seal, batches, identity, stats)?;
             next_notice = Instant::now() + NOTICE_EVERY;
         }

@@ -95,10 +95,16 @@ impl<R: CryptoRng> Seal<R> {
         self.lanes[gateway].sealer.epoch()
     }
 
+    /// Whether the session with a gateway has sealed nearly all that it may, and so must be
+    /// announced anew before the next 65,536 packets.
+    pub fn spent(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.sealer.spent())
+    }
+
     /// Seals `bytes`, which come from noise sources of these `kinds`, for one gateway.
     ///
     /// # Errors
-    /// The session is at its end.
+    /// The session is at its end, or the length cannot be cut into packets.
     pub fn block(
         &mut self,
         now_us: u64,

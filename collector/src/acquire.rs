@@ -23,6 +23,9 @@ use crate::stats::Stats;
 /// How long bytes wait at most for a block to fill.
 pub const LINGER: Duration = Duration::from_millis(20);
 
+/// How long a silent source is waited for at a time.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// The first pause after a failure of the source; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause after a failure of the source.
@@ -41,7 +44,11 @@ impl Cut {
     /// How many of `length` bytes can go now: all, unless the last packet would be too small.
     pub fn sealable(&self, length: usize) -> usize {
         let tail = length % self.full;
-        if tail < self.least { length - tail } else { length }
+        if tail < self.least {
+            length - tail
+        } else {
+            length
+        }
     }
 }
 
@@ -69,7 +76,10 @@ pub fn run(
                 pause = FIRST_PAUSE;
                 stats.acquired(block.filled().len());
                 stats.source_is(State::Running);
-                blocks.full.send(block).context("the seal stage has ended")?;
+                blocks
+                    .full
+                    .send(block)
+                    .context("the seal stage has ended")?;
                 block = blocks.empty.recv().context("the seal stage has ended")?;
             }
         }
@@ -106,8 +116,11 @@ fn fill(source: &mut dyn NoiseSource, block: &mut Block, cut: Cut) -> Result<(),
         let count = source.read(room, Instant::now() + LINGER)?;
         block.advance(count);
         let length = block.filled().len();
-        if count < wanted && cut.sealable(length) == length {
+        if count < wanted && length > 0 && cut.sealable(length) == length {
             return Ok(());
+        }
+        if count == 0 {
+            source.wait(Instant::now() + SILENCE);
         }
     }
 }
@@ -151,6 +164,8 @@ mod tests {
             buffer[..bytes.len()].copy_from_slice(bytes);
             Ok(bytes.len())
         }
+
+        fn wait(&mut self, _: Instant) {}
     }
 
     /// The blocks that come of `answers`, and how the stage ended.

@@ -171,7 +171,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
-        let error = EpochFile::open(&file.join("state")).unwrap_err().to_string();
+        let error = EpochFile::open(&file.join("state"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("state-directory"), "{error}");
         // A directory in the file's place cannot be read as one.
         fs::create_dir(dir.path().join("epoch")).unwrap();

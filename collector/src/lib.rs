@@ -47,7 +47,7 @@ use pace::Pace;
 use pipeline::now_us;
 use seal::Seal;
 use send::Outlet;
-use source::{NoiseSource, Node, Simulator};
+use source::{Node, NoiseSource, Simulator};
 use stats::Stats;
 use status::StatusFile;
 

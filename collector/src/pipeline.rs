@@ -53,9 +53,7 @@ pub fn start<R: CryptoRng + Send + 'static>(
         run_seal(seal, &from_acquire, &to_send, &identity, &own)
     })?;
     let own = Arc::clone(stats);
-    supervisor.spawn("acquire", move || {
-        acquire::run(source, &to_seal, cut, &own)
-    })?;
+    supervisor.spawn("acquire", move || acquire::run(source, &to_seal, cut, &own))?;
     Ok(())
 }
 
@@ -81,7 +79,10 @@ fn run_seal<R: CryptoRng>(
         let mut batch = empty(batches)?;
         seal.block(now_us(), block.kinds, block.filled(), &mut batch)?;
         block.wipe();
-        blocks.empty.send(block).context("the acquire stage has ended")?;
+        blocks
+            .empty
+            .send(block)
+            .context("the acquire stage has ended")?;
         stats.sealed(batch.gateway(), batch.count());
         pass_on(batches, batch)?;
     }

@@ -170,3 +170,139 @@ impl<R: CryptoRng> Seal<R> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use getrandom::SysRng;
+    use getrandom::rand_core::UnwrapErr;
+    use qrng::keys::{GatewayKey, KeyId, generate};
+    use qrng::packet::Datagram;
+    use qrng::report::{Kind, SourceReport, State};
+    use qrng::session::Opener;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000_000_000;
+    const CUT: Cut = Cut {
+        full: 100,
+        least: 17,
+    };
+
+    /// Counts epochs from 1.
+    struct Counting(u64);
+
+    impl Epochs for Counting {
+        fn next(&mut self, _: u64) -> Result<u64, EpochError> {
+            self.0 += 1;
+            Ok(self.0)
+        }
+    }
+
+    fn seal(gateways: usize) -> (Seal<UnwrapErr<SysRng>>, Vec<GatewayKey>) {
+        let pairs = (0..gateways).map(|_| {
+            let (gateway, collector, _): (_, _, KeyId) = generate(&mut UnwrapErr(SysRng));
+            (
+                CollectorKey::parse(&collector).unwrap(),
+                GatewayKey::parse(&gateway).unwrap(),
+            )
+        });
+        let (collector, gateway) = pairs.unzip();
+        let epochs = Box::new(Counting(0));
+        let seal = Seal::start(collector, CUT, epochs, UnwrapErr(SysRng), NOW).unwrap();
+        (seal, gateway)
+    }
+
+    /// The gateway's end of the session that the announcement in `batch` starts.
+    fn opener(key: &GatewayKey, batch: &Batch) -> Opener {
+        let mut bytes = batch.bytes().to_vec();
+        let Ok(Datagram::Announcement(announcement)) = Datagram::new_checked(&mut bytes) else {
+            panic!("no announcement");
+        };
+        assert_eq!(announcement.timestamp_us(), NOW + 1);
+        Opener::start(key, &announcement).unwrap()
+    }
+
+    /// What the packets in `batch` hold.
+    fn open(opener: &mut Opener, batch: &Batch) -> Vec<(Content, Vec<u8>)> {
+        let packets = batch.datagrams().map(|datagram| {
+            let mut bytes = datagram.to_vec();
+            let Ok(Datagram::Data(data)) = Datagram::new_checked(&mut bytes) else {
+                panic!("no data packet");
+            };
+            let plain = opener.open(data).unwrap();
+            (Content::from_byte(plain[0]).unwrap(), plain[1..].to_vec())
+        });
+        packets.collect()
+    }
+
+    #[test]
+    fn a_block_is_cut_into_packets_of_one_length() {
+        let (mut seal, keys) = seal(1);
+        let mut batch = Batch::new(5000);
+        seal.announce(0, NOW + 1, &mut batch).unwrap();
+        let mut opener = opener(&keys[0], &batch);
+        assert_eq!((opener.epoch(), opener.slot()), (1, 0));
+        let bytes: Vec<u8> = (0..=255).collect();
+        let kinds = Kinds::of(Kind::PcieChip);
+        seal.block(NOW, kinds, &bytes, &mut batch).unwrap();
+        let lengths: Vec<usize> = batch.datagrams().map(<[u8]>::len).collect();
+        assert_eq!(lengths, [197, 197, 153]);
+        let packets = open(&mut opener, &batch);
+        assert!(packets.iter().all(|(c, _)| *c == Content::Bytes(kinds)));
+        let opened: Vec<u8> = packets.into_iter().flat_map(|(_, bytes)| bytes).collect();
+        assert_eq!(opened, bytes);
+    }
+
+    #[test]
+    fn blocks_go_to_the_gateway_that_had_least() {
+        let (mut seal, _) = seal(3);
+        let mut batch = Batch::new(5000);
+        let mut order = Vec::new();
+        for length in [100, 50, 60, 20, 20, 20, 30] {
+            let kinds = Kinds::of(Kind::Usb);
+            seal.block(NOW, kinds, &vec![0; length], &mut batch)
+                .unwrap();
+            order.push(batch.gateway());
+        }
+        assert_eq!(order, [0, 1, 2, 1, 2, 1, 2]);
+        assert_eq!([0, 1, 2].map(|gateway| seal.epoch(gateway)), [1, 2, 3]);
+        assert!(!seal.spent());
+    }
+
+    #[test]
+    fn a_report_fits_even_with_small_packets_and_long_names() {
+        let (mut seal, keys) = seal(2);
+        let mut batch = Batch::new(longest_notice(CUT));
+        seal.announce(1, NOW + 1, &mut batch).unwrap();
+        let mut opener = opener(&keys[1], &batch);
+        let report = Report {
+            collector: "10.20.30".into(),
+            sources: vec![SourceReport {
+                kind: Kind::KernelNode,
+                name: "n".repeat(128),
+                serial: Some("s".repeat(256)),
+                state: State::Running,
+            }],
+        };
+        seal.report(1, NOW, &report, &mut batch).unwrap();
+        assert_eq!(batch.count(), 1);
+        let (content, bytes) = open(&mut opener, &batch).remove(0);
+        assert_eq!(content, Content::Report);
+        assert_eq!(Report::decode(&bytes).unwrap(), report);
+    }
+
+    #[test]
+    fn an_epoch_that_cannot_be_kept_is_not_announced() {
+        struct Full;
+        impl Epochs for Full {
+            fn next(&mut self, _: u64) -> Result<u64, EpochError> {
+                let error = std::io::ErrorKind::StorageFull.into();
+                Err(EpochError::File("/state/epoch".into(), error))
+            }
+        }
+        let (_, collector, _) = generate(&mut UnwrapErr(SysRng));
+        let keys = vec![CollectorKey::parse(&collector).unwrap()];
+        let error = Seal::start(keys, CUT, Box::new(Full), UnwrapErr(SysRng), NOW).err();
+        assert!(error.unwrap().to_string().contains("/state/epoch"));
+    }
+}

@@ -15,9 +15,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use nix::errno::Errno;
-use nix::sys::socket::{
-    ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt, sockopt,
-};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt, sockopt};
 
 use crate::block::{Batch, User};
 use crate::pace::Pace;
@@ -85,7 +83,10 @@ impl Outlet {
             let batch = batches.full.recv().context("the seal stage has ended")?;
             self.wait(&batch);
             self.send(&batch, stats);
-            batches.empty.send(batch).context("the seal stage has ended")?;
+            batches
+                .empty
+                .send(batch)
+                .context("the seal stage has ended")?;
         }
     }
 

@@ -56,4 +56,8 @@ pub trait NoiseSource: Send {
     /// # Errors
     /// See [`SourceError`], which also says what to do.
     fn read(&mut self, buffer: &mut [u8], deadline: Instant) -> Result<usize, SourceError>;
+
+    /// Waits until a read would not give nothing, but not beyond `deadline`. For the time in which
+    /// a source is silent, so that nobody needs to read it again and again.
+    fn wait(&mut self, deadline: Instant);
 }

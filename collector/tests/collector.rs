@@ -109,8 +109,7 @@ fn the_simulator_is_labelled_and_status_tells() {
 
     let epoch = gateway.epoch();
     let path = site.path("run/status.json");
-    let status: serde_json::Value =
-        serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     assert_eq!(status["source"]["kind"], "simulator");
     assert_eq!(status["source"]["name"], "simulator usb-4m");
     assert_eq!(status["gateways"][0]["name"], "one");

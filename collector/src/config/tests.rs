@@ -212,7 +212,10 @@ fn a_wrong_gateway_is_told() {
         ))
     };
     told(key("none"), &["gateway 1: key", "none", "qrng keygen"]);
-    told(key("a-gateway"), &["gateway 1: key", "a-gateway", "swapped"]);
+    told(
+        key("a-gateway"),
+        &["gateway 1: key", "a-gateway", "swapped"],
+    );
 }
 
 #[test]
@@ -290,7 +293,12 @@ fn wrong_settings_for_sending_are_told() {
 #[test]
 fn all_problems_are_told_at_once() {
     let error = check("[source]\nkind = \"node\"\n[send]\nrate = \"x\"\nburst = 1\n").unwrap_err();
-    for word in ["source.path", "gateway: there is none", "send.rate", "send.burst"] {
+    for word in [
+        "source.path",
+        "gateway: there is none",
+        "send.rate",
+        "send.burst",
+    ] {
         assert!(error.contains(word), "{word} is not in: {error}");
     }
     assert_eq!(error.lines().count(), 4, "{error}");

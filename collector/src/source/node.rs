@@ -93,26 +93,7 @@ impl NoiseSource for Node {
     }
 
     fn read(&mut self, buffer: &mut [u8], deadline: Instant) -> Result<usize, SourceError> {
-        let mut state = self.shared.lock();
-        if matches!(state.phase, Phase::Paused) {
-            state.phase = Phase::Opening;
-            self.shared.room.notify_all();
-        }
-        let wanted = buffer.len().min(BACKLOG / 2);
-        while state.backlog.len() < wanted && state.phase.goes_on() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            state.wanted = wanted;
-            state = self
-                .shared
-                .arrived
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        state.wanted = usize::MAX;
+        let mut state = self.shared.wait_for(buffer.len(), deadline);
         let count = state.backlog.take(buffer);
         if count > 0 || state.phase.goes_on() {
             self.shared.room.notify_all();
@@ -127,6 +108,10 @@ impl NoiseSource for Node {
             }
             _ => Err(SourceError::Broken("the node's thread has died".into())),
         }
+    }
+
+    fn wait(&mut self, deadline: Instant) {
+        drop(self.shared.wait_for(1, deadline));
     }
 }
 
@@ -219,13 +204,36 @@ impl Shared {
         self.arrived.notify_all();
     }
 
+    /// Waits until `count` bytes are there (or half of what can be), no more come by themselves,
+    /// or `deadline`. Lets the thread try again after a failure that was told.
+    fn wait_for(&self, count: usize, deadline: Instant) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        if matches!(state.phase, Phase::Paused) {
+            state.phase = Phase::Opening;
+            self.room.notify_all();
+        }
+        let wanted = count.min(BACKLOG / 2);
+        while state.backlog.len() < wanted && state.phase.goes_on() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state.wanted = wanted;
+            state = self
+                .arrived
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        state.wanted = usize::MAX;
+        state
+    }
+
     /// Hands over `bytes`, waiting for room. False: the source is gone.
     fn put(&self, bytes: &[u8]) -> bool {
         let mut state = self
             .room
-            .wait_while(self.lock(), |s| {
-                s.backlog.room() < bytes.len() && !s.closed
-            })
+            .wait_while(self.lock(), |s| s.backlog.room() < bytes.len() && !s.closed)
             .unwrap_or_else(PoisonError::into_inner);
         if state.closed {
             return false;

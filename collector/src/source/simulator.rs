@@ -72,9 +72,7 @@ impl NoiseSource for Simulator {
     fn read(&mut self, buffer: &mut [u8], deadline: Instant) -> Result<usize, SourceError> {
         let mut count = buffer.len();
         if let Some((start, schedule)) = &mut self.pace {
-            let ready = *start + schedule.ready(count);
-            let until = ready.min(deadline);
-            thread::sleep(until.saturating_duration_since(Instant::now()));
+            sleep_until(deadline.min(*start + schedule.ready(count)));
             count = schedule.take(count, start.elapsed());
         }
         self.cipher
@@ -82,6 +80,16 @@ impl NoiseSource for Simulator {
             .map_err(|_| SourceError::Broken("the generator is used up".into()))?;
         Ok(count)
     }
+
+    fn wait(&mut self, deadline: Instant) {
+        if let Some((start, schedule)) = &self.pace {
+            sleep_until(deadline.min(*start + schedule.ready(1)));
+        }
+    }
+}
+
+fn sleep_until(time: Instant) {
+    thread::sleep(time.saturating_duration_since(Instant::now()));
 }
 
 /// How many bytes a card of a given rate has made, and how many of them were taken.

@@ -159,9 +159,8 @@ impl Site {
         let _ = setsockopt(&socket, sockopt::RcvBuf, &(4 << 20));
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &(4 << 20));
         let address = socket.local_addr().unwrap();
-        self.gateways += &format!(
-            "[[gateway]]\nname = \"{name}\"\naddress = \"{address}\"\nkey = \"{name}\"\n"
-        );
+        self.gateways +=
+            &format!("[[gateway]]\nname = \"{name}\"\naddress = \"{address}\"\nkey = \"{name}\"\n");
         Gateway {
             socket,
             key: GatewayKey::parse(&gateway).unwrap(),

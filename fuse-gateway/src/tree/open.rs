@@ -5,10 +5,13 @@ use std::io::IoSlice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Desk, Format, Reading, TreeError};
-use crate::buffer::{Buffer, MAX_CLAIM, wipe};
+use crate::buffer::{Buffer, Claim, MAX_CLAIM, Memory, wipe};
 
 /// The most files with a state that are open at once; further opens fail.
 const MAX_OPEN: usize = 65_536;
+
+/// Bytes of a thread's room for text: the largest read, the rest of a line before it, and what the last line leaves over.
+const TEXT: usize = MAX_CLAIM + 2 * Format::MAX_LINE;
 
 /// The state of one open.
 #[derive(Debug)]
@@ -43,6 +46,11 @@ impl Line {
 
     fn get(&self) -> &[u8] {
         &self.text[..self.len]
+    }
+
+    /// Makes the one record of `claim` the text.
+    fn draw(&mut self, format: Format, claim: &Claim<'_>) {
+        self.len = format.write(claim, &mut self.text);
     }
 
     /// Replaces the text; the old one is wiped. `text` is never longer than a line.
@@ -89,16 +97,16 @@ impl Open {
         want: usize,
         desk: &mut Desk,
         deliver: impl FnOnce(&[IoSlice<'_>], usize) -> bool,
-    ) -> Reading {
+    ) -> Result<Reading, TreeError> {
         match self {
-            Self::Record(format, line) => {
-                read_record(*format, line, buffer, offset, want, desk, deliver)
-            }
+            Self::Record(format, line) => Ok(read_record(
+                *format, line, buffer, offset, want, desk, deliver,
+            )),
             Self::Stream(format, line) => read_stream(*format, line, buffer, want, desk, deliver),
             Self::Document(text) => {
                 let piece = part(text.as_bytes(), offset, want);
                 deliver(&[IoSlice::new(piece)], piece.len());
-                Reading::Answered
+                Ok(Reading::Answered)
             }
         }
     }
@@ -126,10 +134,7 @@ fn read_record(
         let Some(claim) = buffer.claim_exact(format.bytes(), &mut desk.space) else {
             return Reading::Empty;
         };
-        let text = &mut desk.text.bytes_mut()[..format.line()];
-        format.write(&claim, text);
-        line.set(text);
-        wipe(text);
+        line.draw(format, &claim);
         let piece = part(line.get(), offset, want);
         if deliver(&[IoSlice::new(piece)], piece.len()) {
             claim.delivered();
@@ -150,14 +155,18 @@ fn read_stream(
     want: usize,
     desk: &mut Desk,
     deliver: impl FnOnce(&[IoSlice<'_>], usize) -> bool,
-) -> Reading {
+) -> Result<Reading, TreeError> {
     let want = want.min(MAX_CLAIM);
     let lines = want.saturating_sub(line.len).div_ceil(format.line());
+    let text = match &mut desk.text {
+        Some(text) => text,
+        none => none.insert(Memory::new(TEXT).map_err(|_| TreeError::NoMemory)?),
+    };
+    let text = text.bytes_mut();
     let claim = buffer.claim_units(format.bytes(), lines, &mut desk.space);
     if claim.is_none() && line.len == 0 {
-        return Reading::Empty;
+        return Ok(Reading::Empty);
     }
-    let text = desk.text.bytes_mut();
     text[..line.len].copy_from_slice(line.get());
     let len = line.len
         + claim
@@ -173,7 +182,7 @@ fn read_stream(
         line.set(&[]);
     }
     wipe(&mut text[..len]);
-    Reading::Answered
+    Ok(Reading::Answered)
 }
 
 /// The open files that have a state.

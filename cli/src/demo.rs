@@ -191,7 +191,9 @@ impl Demo {
         format!(
             "no bytes within {} s: {}\n{}",
             START_LIMIT.as_secs(),
-            self.trouble.as_deref().unwrap_or("the gateway says nothing"),
+            self.trouble
+                .as_deref()
+                .unwrap_or("the gateway says nothing"),
             self.daemons.last_words()
         )
     }

@@ -164,7 +164,10 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join(existing);
             fs::write(&path, "precious").unwrap();
-            let error = write_pair(directory.path(), "lab").err().unwrap().to_string();
+            let error = write_pair(directory.path(), "lab")
+                .err()
+                .unwrap()
+                .to_string();
             assert!(error.contains("exists already"), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
             assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);

@@ -208,7 +208,9 @@ pub fn look_at_collector(runtime: &Path) -> Look<Collector> {
         )),
         _ => Trouble::Broken(format!("cannot read {}: {error}", path.display())),
     })?;
-    let age = SystemTime::now().duration_since(modified).unwrap_or_default();
+    let age = SystemTime::now()
+        .duration_since(modified)
+        .unwrap_or_default();
     if age > FRESH_LIMIT {
         return Err(Trouble::Broken(format!(
             "{} was last written {} ago: the collector has ended or hangs; start it again",

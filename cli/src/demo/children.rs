@@ -202,7 +202,11 @@ fn keep_last_lines(stderr: ChildStderr, log: &Mutex<VecDeque<String>>) {
     let mut line = Vec::new();
     loop {
         line.clear();
-        match reader.by_ref().take(LINE_LIMIT).read_until(b'\n', &mut line) {
+        match reader
+            .by_ref()
+            .take(LINE_LIMIT)
+            .read_until(b'\n', &mut line)
+        {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }

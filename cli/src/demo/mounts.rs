@@ -111,11 +111,15 @@ pub fn fit_to_mount_on(directory: &Path) -> Result<PathBuf> {
         Err(error) => bail!("--mount {shown}: {error}"),
     };
     if at(&canonical) > 0 {
-        bail!("--mount {shown}: something is mounted there already; choose another directory, or: umount {shown}");
+        bail!(
+            "--mount {shown}: something is mounted there already; choose another directory, or: umount {shown}"
+        );
     }
     match fs::read_dir(&canonical).map(|mut entries| entries.next().is_none()) {
         Ok(true) => Ok(canonical),
-        Ok(false) => bail!("--mount {shown}: the directory is not empty and its files would be hidden; choose another"),
+        Ok(false) => bail!(
+            "--mount {shown}: the directory is not empty and its files would be hidden; choose another"
+        ),
         Err(error) => bail!("--mount {shown}: {error}"),
     }
 }

@@ -90,10 +90,7 @@ pub fn readings(events: SyncSender<Event>, mount: &Path) -> Result<()> {
 
 fn whole(mount: &Path, name: &str) -> (String, io::Result<String>) {
     let path = mount.join(name);
-    (
-        format!("cat {}", path.display()),
-        fs::read_to_string(&path),
-    )
+    (format!("cat {}", path.display()), fs::read_to_string(&path))
 }
 
 fn beginning(mount: &Path) -> (String, io::Result<String>) {

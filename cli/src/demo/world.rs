@@ -95,8 +95,9 @@ impl World {
             Ok(()) => self.mount_is_ours = true,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => {
-                return Err(error)
-                    .with_context(|| format!("cannot make the directory {}", self.mount.display()));
+                return Err(error).with_context(|| {
+                    format!("cannot make the directory {}", self.mount.display())
+                });
             }
         }
         self.mount = mounts::fit_to_mount_on(&self.mount)?;
@@ -162,10 +163,11 @@ impl World {
                 Err(error) => left.push(format!("{}: {error}", self.mount.display())),
             }
         }
-        if left.is_empty() && self.directory.exists() {
-            if let Err(error) = fs::remove_dir_all(&self.directory) {
-                left.push(format!("{}: {error}", self.directory.display()));
-            }
+        if left.is_empty()
+            && self.directory.exists()
+            && let Err(error) = fs::remove_dir_all(&self.directory)
+        {
+            left.push(format!("{}: {error}", self.directory.display()));
         }
         left
     }
@@ -209,9 +211,12 @@ fn free_port() -> Result<u16> {
 
 /// A path as a TOML basic string: JSON's escapes are a subset of TOML's.
 fn quoted(path: &Path) -> Result<String> {
-    let text = path
-        .to_str()
-        .ok_or_else(|| anyhow!("{}: the path is not UTF-8; set TMPDIR or --mount to one that is", path.display()))?;
+    let text = path.to_str().ok_or_else(|| {
+        anyhow!(
+            "{}: the path is not UTF-8; set TMPDIR or --mount to one that is",
+            path.display()
+        )
+    })?;
     Ok(serde_json::to_string(text)?)
 }
 
@@ -253,7 +258,9 @@ mod tests {
     fn a_refused_mount_directory_leaves_nothing_either() {
         let parent = tempfile::tempdir().unwrap();
         fs::write(parent.path().join("file"), "mine").unwrap();
-        let error = World::create(Some(parent.path()), "pcie-16m").err().unwrap();
+        let error = World::create(Some(parent.path()), "pcie-16m")
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("not empty"), "{error}");
         assert!(parent.path().join("file").exists());
     }

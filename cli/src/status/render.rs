@@ -19,7 +19,11 @@ fn line(out: &mut String, label: &str, words: &str) {
 /// The growth of a counter in bytes (or packets) a second between two samples.
 ///
 /// `None` without an earlier sample, and when the counter went back (the daemon was restarted).
-pub fn per_second<T>(now: &Sample<T>, before: Option<&Sample<T>>, of: fn(&T) -> u64) -> Option<f64> {
+pub fn per_second<T>(
+    now: &Sample<T>,
+    before: Option<&Sample<T>>,
+    of: fn(&T) -> u64,
+) -> Option<f64> {
     let before = before?;
     let seconds = now.taken.duration_since(before.taken).as_secs_f64();
     let growth = of(&now.document).checked_sub(of(&before.document))?;
@@ -40,17 +44,14 @@ pub fn gateway(mount: &Path, now: &Sample<Gateway>, before: Option<&Sample<Gatew
         line(&mut out, "because", reason);
     }
     line(&mut out, "buffer", &buffer(it));
-    let rates: [(&str, fn(&Gateway) -> u64); 3] = [
-        ("in", |it| it.bytes.admitted),
-        ("out", |it| it.bytes.served),
-        ("overflow", |it| it.bytes.overflow()),
+    let rates = [
+        per_second(now, before, |it| it.bytes.admitted),
+        per_second(now, before, |it| it.bytes.served),
+        per_second(now, before, |it| it.bytes.overflow()),
     ];
-    let rates: Vec<String> = rates
-        .into_iter()
-        .filter_map(|(name, of)| Some(format!("{name} {}", text::rate(per_second(now, before, of)?))))
-        .collect();
-    if !rates.is_empty() {
-        line(&mut out, "rates", &rates.join("   "));
+    if let [Some(came), Some(went), Some(over)] = rates.map(|rate| rate.map(text::rate)) {
+        let words = format!("in {came}   out {went}   overflow {over}");
+        line(&mut out, "rates", &words);
     }
     line(&mut out, "bytes", &bytes(it));
     line(&mut out, "packets", &packets(it));
@@ -127,7 +128,9 @@ fn packets(it: &Gateway) -> String {
 
 /// Packets refused, all reasons together.
 pub fn rejected_total(it: &Gateway) -> u64 {
-    it.rejected.values().fold(0, |sum, n| sum.saturating_add(*n))
+    it.rejected
+        .values()
+        .fold(0, |sum, n| sum.saturating_add(*n))
 }
 
 fn rejected(it: &Gateway) -> String {
@@ -164,7 +167,9 @@ fn session_words(session: &Session) -> String {
         .as_micros() as u64;
     let key = match &session.key_id {
         serde_json::Value::String(id) => id.clone(),
-        serde_json::Value::Number(id) => id.as_u64().map_or_else(|| id.to_string(), |id| format!("{id:08x}")),
+        serde_json::Value::Number(id) => id
+            .as_u64()
+            .map_or_else(|| id.to_string(), |id| format!("{id:08x}")),
         _ => "unknown".to_owned(),
     };
     let age = now.saturating_sub(session.epoch) as f64 / 1e6;

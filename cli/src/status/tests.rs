@@ -40,7 +40,10 @@ fn a_serving_gateway_is_told_in_full() {
         "source    pcie-16m (simulator)   NOT QUANTUM",
         "readers   3 waiting for bytes",
     ] {
-        assert!(text.contains(expected), "{expected:?} is missing in\n{text}");
+        assert!(
+            text.contains(expected),
+            "{expected:?} is missing in\n{text}"
+        );
     }
     assert!(!text.contains("duplicate"));
 }
@@ -63,7 +66,10 @@ fn a_restarted_gateway_gives_no_negative_rate() {
 #[test]
 fn an_empty_document_is_rendered_too() {
     let text = render::gateway(Path::new("/qrng"), &gateway("{}"), None);
-    assert!(text.contains("UNKNOWN") && text.contains("none yet"), "{text}");
+    assert!(
+        text.contains("UNKNOWN") && text.contains("none yet"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -77,7 +83,8 @@ fn a_reason_is_shown() {
 fn the_exit_code_follows_the_gateway_first() {
     let serving = || sample::<Gateway>(SERVING);
     let waiting = || sample::<Gateway>(r#"{"state":"waiting"}"#);
-    let no_gateway = |trouble: fn(String) -> Trouble| -> Look<Gateway> { Err(trouble(String::new())) };
+    let no_gateway =
+        |trouble: fn(String) -> Trouble| -> Look<Gateway> { Err(trouble(String::new())) };
     let sending = || sample::<Collector>(r#"{"state":"sending"}"#);
     let no_collector = || -> Look<Collector> { Err(Trouble::Absent(String::new())) };
     assert_eq!(verdict(&serving(), &no_collector()), 0);
@@ -104,7 +111,8 @@ fn a_stale_collector_file_is_not_believed() {
     fs::write(&path, r#"{"state":"sending"}"#).unwrap();
     assert!(look_at_collector(directory.path()).is_ok());
     let file = fs::File::options().write(true).open(&path).unwrap();
-    file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(60))
+        .unwrap();
     let Err(Trouble::Broken(words)) = look_at_collector(directory.path()) else {
         panic!("a minute old");
     };
@@ -115,5 +123,8 @@ fn a_stale_collector_file_is_not_believed() {
 fn something_else_under_that_name_is_told() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("status"), "hello").unwrap();
-    assert!(matches!(look_at_gateway(directory.path()), Err(Trouble::Broken(_))));
+    assert!(matches!(
+        look_at_gateway(directory.path()),
+        Err(Trouble::Broken(_))
+    ));
 }

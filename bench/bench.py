@@ -10,6 +10,7 @@ import argparse
 import os
 import platform
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -295,6 +296,8 @@ def run(arguments):
 
 def main():
     arguments = parse_arguments()
+    # As an exception, so that everything started is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         text = run(arguments)
     except Trouble as trouble:

@@ -141,16 +141,14 @@ pub struct Readers {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Collector {
-    /// `sending`, or why not.
+    /// `running`; or `silent`, `failed`, `ended`: what the noise source does.
     pub state: String,
-    /// What an operator should know.
-    pub reasons: Vec<String>,
     /// Seconds since the start of the process.
     pub uptime_seconds: f64,
     /// Version of the collector.
     pub version: String,
-    /// The noise sources.
-    pub sources: Vec<Source>,
+    /// The noise source.
+    pub source: Acquired,
     /// The gateways that it sends to.
     pub gateways: Vec<Destination>,
 }
@@ -158,8 +156,24 @@ pub struct Collector {
 impl Collector {
     /// Whether bytes leave for a gateway.
     pub fn is_sending(&self) -> bool {
-        self.state == "sending"
+        self.state == "running"
     }
+}
+
+/// The noise source as the collector sees it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Acquired {
+    /// Kind, as in the packets.
+    pub kind: String,
+    /// Name.
+    pub name: String,
+    /// Serial number, if the device has one.
+    pub serial: Option<String>,
+    /// Why it cannot be read.
+    pub error: Option<String>,
+    /// Bytes read from it, since the start.
+    pub bytes_acquired: u64,
 }
 
 /// A gateway as the collector sees it: an address it sends to and never hears from.
@@ -170,10 +184,12 @@ pub struct Destination {
     pub name: String,
     /// Address and port.
     pub address: String,
-    /// Random bytes sent to it.
-    pub bytes: u64,
-    /// Data packets sent to it.
-    pub packets: u64,
+    /// Names the key pair.
+    pub key_id: String,
+    /// Data packets made for it.
+    pub sealed_packets: u64,
+    /// Bytes of the datagrams that the kernel took.
+    pub sent_bytes: u64,
     /// Datagrams that the kernel refused to send.
-    pub send_errors: u64,
+    pub failed_datagrams: u64,
 }

@@ -201,24 +201,35 @@ fn described(source: &Source) -> String {
 pub fn collector(now: &Sample<Collector>, before: Option<&Sample<Collector>>) -> String {
     let it = &now.document;
     let mut out = headline("collector", &it.state, "", &it.version, it.uptime_seconds);
-    for reason in &it.reasons {
-        line(&mut out, "because", reason);
+    let source = Source {
+        kind: it.source.kind.clone(),
+        name: it.source.name.clone(),
+        serial: it.source.serial.clone(),
+        ..Source::default()
+    };
+    line(&mut out, "source", &described(&source));
+    if let Some(error) = &it.source.error {
+        line(&mut out, "because", error);
     }
-    for source in &it.sources {
-        line(&mut out, "source", &described(source));
-    }
-    let sent = |it: &Collector| it.gateways.iter().map(|gateway| gateway.bytes).sum();
-    if let Some(rate) = per_second(now, before, sent) {
-        line(&mut out, "rates", &format!("out {}", text::rate(rate)));
+    let rates = [
+        per_second(now, before, |it| it.source.bytes_acquired),
+        per_second(now, before, |it| {
+            it.gateways.iter().map(|gateway| gateway.sent_bytes).sum()
+        }),
+    ];
+    if let [Some(acquired), Some(sent)] = rates.map(|rate| rate.map(text::rate)) {
+        let words = format!("acquired {acquired}   sent {sent}, with packet headers");
+        line(&mut out, "rates", &words);
     }
     for gateway in &it.gateways {
         let words = format!(
-            "{} at {}   {} in {} packets   {} send errors",
+            "{} at {}, key {}   {} packets   {} sent   {} datagrams failed",
             gateway.name,
             gateway.address,
-            text::bytes(gateway.bytes),
-            text::count(gateway.packets),
-            text::count(gateway.send_errors)
+            gateway.key_id,
+            text::count(gateway.sealed_packets),
+            text::bytes(gateway.sent_bytes),
+            text::count(gateway.failed_datagrams)
         );
         line(&mut out, "sends to", &words);
     }

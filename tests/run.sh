@@ -94,7 +94,7 @@ dependencies() {
         skip_check "cargo deny" "cargo-deny is missing and could not be installed"
         return 0
     fi
-    check "licences, bans and sources of dependencies" cargo deny --workspace check licenses bans sources
+    check "licences, bans and sources of dependencies" cargo deny --workspace check --hide-inclusion-graph licenses bans sources
     title "known vulnerabilities of dependencies"
     # Fetched if possible; an older copy at hand is better than none.
     if timeout 120 cargo deny --workspace fetch db >"$work/fetch" 2>&1; then
@@ -111,7 +111,6 @@ dependencies() {
 }
 
 run_tests() {
-    # What a test builds in a shell of its own must not be an older version.
     cargo test --workspace --no-fail-fast 2>&1 | tee "$work/cargo-test"
 }
 
@@ -163,7 +162,7 @@ else
 fi
 dependencies
 # Tests start programs of other packages, which cargo does not build for them.
-check "build" cargo build --workspace --all-targets
+check "build" cargo build --workspace
 title "tests"
 result=0
 run_tests || result=$?

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use qrng_tests::skip;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -26,23 +27,9 @@ fn program(name: &str) -> PathBuf {
     path
 }
 
-/// True, and noted, if this machine cannot mount at all.
-fn cannot_mount(test: &str) -> bool {
-    if Path::new("/dev/fuse").exists() {
-        return false;
-    }
-    let note = format!("{test}: there is no /dev/fuse here\n");
-    if let Some(log) = std::env::var_os("QRNG_SKIP_LOG") {
-        use std::io::Write;
-        let mut log = fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(log)
-            .unwrap();
-        log.write_all(note.as_bytes()).unwrap();
-    }
-    eprint!("skipped: {note}");
-    true
+/// Whether this machine can mount at all.
+fn can_mount() -> bool {
+    Path::new("/dev/fuse").exists()
 }
 
 /// A demonstration whose every trace lies below one directory.
@@ -166,8 +153,8 @@ fn read_some(mount: &Path) {
 
 #[test]
 fn it_serves_bytes_and_ends_by_itself() {
-    if cannot_mount("demo::it_serves_bytes_and_ends_by_itself") {
-        return;
+    if !can_mount() {
+        skip!("there is no /dev/fuse here");
     }
     let mut demo = Demo::start(&["--seconds", "5"]);
     let mount = demo.mounted();
@@ -188,8 +175,8 @@ fn it_serves_bytes_and_ends_by_itself() {
 
 #[test]
 fn an_interrupt_ends_it_cleanly() {
-    if cannot_mount("demo::an_interrupt_ends_it_cleanly") {
-        return;
+    if !can_mount() {
+        skip!("there is no /dev/fuse here");
     }
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let mut demo = Demo::start(&["--rate", "unlimited"]);
@@ -212,8 +199,8 @@ fn an_interrupt_ends_it_cleanly() {
 
 #[test]
 fn an_interrupt_before_bytes_flow_leaves_nothing_either() {
-    if cannot_mount("demo::an_interrupt_before_bytes_flow_leaves_nothing_either") {
-        return;
+    if !can_mount() {
+        skip!("there is no /dev/fuse here");
     }
     for pause in [0, 5, 20, 60, 150] {
         let demo = Demo::start(&[]);
@@ -229,8 +216,8 @@ fn an_interrupt_before_bytes_flow_leaves_nothing_either() {
 
 #[test]
 fn a_directory_that_was_there_stays() {
-    if cannot_mount("demo::a_directory_that_was_there_stays") {
-        return;
+    if !can_mount() {
+        skip!("there is no /dev/fuse here");
     }
     let place = tempfile::tempdir().unwrap();
     let kept = place.path().join("with space");
@@ -247,8 +234,8 @@ fn a_directory_that_was_there_stays() {
 
 #[test]
 fn daemons_do_not_outlive_a_killed_demonstration() {
-    if cannot_mount("demo::daemons_do_not_outlive_a_killed_demonstration") {
-        return;
+    if !can_mount() {
+        skip!("there is no /dev/fuse here");
     }
     let mut demo = Demo::start(&[]);
     demo.mounted();
@@ -264,8 +251,8 @@ fn daemons_do_not_outlive_a_killed_demonstration() {
 
 #[test]
 fn a_daemon_that_dies_ends_it_with_words() {
-    if cannot_mount("demo::a_daemon_that_dies_ends_it_with_words") {
-        return;
+    if !can_mount() {
+        skip!("there is no /dev/fuse here");
     }
     for daemon in ["gateway.toml", "collector.toml"] {
         let mut demo = Demo::start(&[]);
@@ -293,8 +280,8 @@ fn a_daemon_that_dies_ends_it_with_words() {
 
 #[test]
 fn a_wrong_rate_is_told_in_the_collectors_words() {
-    if cannot_mount("demo::a_wrong_rate_is_told_in_the_collectors_words") {
-        return;
+    if !can_mount() {
+        skip!("there is no /dev/fuse here");
     }
     let (output, temporary) = Demo::start(&["--rate", "warp-9"]).end();
     assert_eq!(output.status.code(), Some(1), "{output:?}");

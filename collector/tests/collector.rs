@@ -169,6 +169,23 @@ fn a_source_that_hangs_does_not_keep_the_process_from_ending() {
 }
 
 #[test]
+fn a_source_that_fails_is_opened_anew() {
+    let mut site = Site::new();
+    let mut gateway = site.gateway("one");
+    let pipe = site.path("pipe");
+    mkfifo(&pipe, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let config = site.configure("kind = \"node\"\npath = \"pipe\"", "");
+    let collector = Collector::start(&config);
+    for round in 0..2u8 {
+        // Opens when the collector does, and closes after the write: the source has failed then.
+        fs::write(&pipe, [round; 3000]).unwrap();
+        assert_eq!(gateway.bytes(3000), [round; 3000]);
+        while gateway.report().sources[0].state != State::Failed {}
+    }
+    assert!(collector.end(Signal::SIGTERM).success());
+}
+
+#[test]
 fn the_environment_can_give_the_shared_key() {
     let mut site = Site::new();
     let hex = "0123456789abcdef".repeat(4);

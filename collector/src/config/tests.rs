@@ -6,6 +6,7 @@ use getrandom::rand_core::UnwrapErr;
 use qrng_daemon::parse_toml;
 use tempfile::TempDir;
 
+use super::sending::segments;
 use super::*;
 
 /// A directory with collector keys `a`, `b` and the gateway's half of `a`.

@@ -23,6 +23,10 @@ use std::time::{Duration, Instant};
 use qrng::report::Kind;
 use zeroize::Zeroizing;
 
+mod backlog;
+
+use backlog::Backlog;
+
 use super::{Identity, NoiseSource, SourceError};
 
 /// The longest read of a device, in bytes.
@@ -308,56 +312,6 @@ impl Drop for Reader {
         if !matches!(self.shared.lock().phase, Phase::Ended) {
             self.shared.enter(Phase::Dead);
         }
-    }
-}
-
-/// A first-in first-out store of bytes of fixed capacity. Bytes taken are wiped from it.
-struct Backlog {
-    bytes: Zeroizing<Vec<u8>>,
-    start: usize,
-    end: usize,
-}
-
-impl Backlog {
-    fn new(capacity: usize) -> Self {
-        Self {
-            bytes: Zeroizing::new(vec![0; capacity]),
-            start: 0,
-            end: 0,
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.end - self.start
-    }
-
-    fn room(&self) -> usize {
-        self.bytes.len() - self.len()
-    }
-
-    /// Appends `bytes`, for which there must be room.
-    fn put(&mut self, bytes: &[u8]) {
-        if self.bytes.len() - self.end < bytes.len() {
-            let length = self.len();
-            self.bytes.copy_within(self.start..self.end, 0);
-            self.bytes[length..self.end].fill(0);
-            (self.start, self.end) = (0, length);
-        }
-        self.bytes[self.end..self.end + bytes.len()].copy_from_slice(bytes);
-        self.end += bytes.len();
-    }
-
-    /// Moves up to a buffer's length of the oldest bytes out.
-    fn take(&mut self, buffer: &mut [u8]) -> usize {
-        let count = self.len().min(buffer.len());
-        let taken = &mut self.bytes[self.start..self.start + count];
-        buffer[..count].copy_from_slice(taken);
-        taken.fill(0);
-        self.start += count;
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        }
-        count
     }
 }
 

@@ -97,24 +97,6 @@ fn bytes_before_a_failure_come_first() {
 }
 
 #[test]
-fn a_backlog_keeps_order_and_wipes_what_was_taken() {
-    let mut backlog = Backlog::new(8);
-    backlog.put(b"abcdef");
-    let mut out = [0; 4];
-    assert_eq!(backlog.take(&mut out), 4);
-    assert_eq!(&out, b"abcd");
-    assert_eq!(&backlog.bytes[..], b"\0\0\0\0ef\0\0");
-    assert_eq!(backlog.room(), 6);
-    backlog.put(b"ghijkl");
-    assert_eq!(&backlog.bytes[..], b"efghijkl");
-    let mut out = [0; 10];
-    assert_eq!(backlog.take(&mut out), 8);
-    assert_eq!(&out[..8], b"efghijkl");
-    assert_eq!(backlog.take(&mut out), 0);
-    assert_eq!(&backlog.bytes[..], [0; 8]);
-}
-
-#[test]
 fn dropping_the_source_ends_its_thread() {
     let node = Node::open("zero", Path::new("/dev/zero")).unwrap();
     let shared = Arc::downgrade(&node.shared);

@@ -10,6 +10,8 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use qrng_tests::chain::{Chain, program, wait_until};
 use qrng_tests::numbered::{BLOCK, Numbering};
 use qrng_tests::relay::{Faults, Relay};
@@ -120,7 +122,7 @@ fn no_number_twice_and_every_missing_one_accounted_for() {
         reader.kill();
     }
     wait_until("killed readers are let go", || {
-        chain.count("/readers/open") <= 1
+        chain.count("/readers/waiting") == 0
     });
 
     let status = chain.status();
@@ -138,6 +140,10 @@ fn no_number_twice_and_every_missing_one_accounted_for() {
         admitted,
         served + destroyed + overflow,
         "the buffer's books do not balance"
+    );
+    assert!(
+        overflow > 0,
+        "the buffer never overflowed, although all readers had stopped"
     );
     assert!(served > 0 && relay.done.lost.load(Ordering::Relaxed) > 0);
 
@@ -201,8 +207,23 @@ fn kill_some_until_all_is_sent(chain: &mut Chain, readers: &mut [Reader]) -> Vec
             let fresh = Reader::start(chain, index, generation);
             ended.push(std::mem::replace(&mut readers[index], fresh));
         }
+        // Once, everybody stops reading for so long that the buffer runs over.
+        if generation == 10 {
+            signal_all(readers, Signal::SIGSTOP);
+            let overflow = chain.count("/bytes/overflow_discarded");
+            wait_until("an overflow", || {
+                chain.count("/bytes/overflow_discarded") > overflow
+            });
+            signal_all(readers, Signal::SIGCONT);
+        }
     }
     ended
+}
+
+fn signal_all(readers: &[Reader], signal: Signal) {
+    for reader in readers {
+        kill(Pid::from_raw(reader.child.id() as i32), signal).expect("a signal is sent");
+    }
 }
 
 /// How often each number is in the readers' files.

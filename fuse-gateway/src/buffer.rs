@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use self::bell::Bell;
 pub use self::bell::Rings;
-pub use self::claim::{Claim, MAX_CLAIM, MAX_PIECES, Space};
+pub use self::claim::{Claim, MAX_CLAIM, MAX_PIECES, MAX_UNIT, Space};
 use self::slab::Slab;
 pub use self::slab::{Memory, SLAB, wipe};
 

@@ -16,7 +16,6 @@
 //! A read takes bytes from the [`Buffer`], makes what the file shows of them, and gives it to a `deliver` function, which
 //! says whether the reader got it. What was not delivered is destroyed.
 
-mod format;
 mod nodes;
 mod open;
 
@@ -26,7 +25,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use thiserror::Error;
 
-pub use self::format::Format;
 pub use self::nodes::{Attributes, Entry, NODES, Node, ROOT, STREAM_SIZE};
 use self::open::{Open, Opens};
 use crate::buffer::{Buffer, MAX_PIECES, Memory, Space};
@@ -159,7 +157,7 @@ impl Tree {
             Node::Root | Node::StreamDirectory => (0, 0),
             // No blocks: cp(1) takes the file for sparse, asks for data up to the size, and ends.
             Node::Raw | Node::Stream(_) => (STREAM_SIZE, 0),
-            Node::Record(format) => (format.line() as u64, 1),
+            Node::Record(record) => (record.line_len() as u64, 1),
             Node::Status => {
                 let length = self.document().len() as u64;
                 (length, length.div_ceil(512))
@@ -181,8 +179,8 @@ impl Tree {
         match self.entry(inode)?.node {
             Node::Root | Node::StreamDirectory => Err(TreeError::IsDirectory),
             Node::Raw => Ok(0),
-            Node::Record(format) => self.opens.add(Open::record(format)),
-            Node::Stream(format) => self.opens.add(Open::stream(format)),
+            Node::Record(record) => self.opens.add(Open::record(record)),
+            Node::Stream(record) => self.opens.add(Open::stream(record)),
             Node::Status => self.opens.add(Open::document(self.document())),
         }
     }

@@ -14,6 +14,9 @@ pub const MAX_CLAIM: usize = 1 << 20;
 /// The most slabs a claim owns: [`MAX_CLAIM`] in whole slabs, and one that was begun.
 const MAX_SLABS: usize = MAX_CLAIM / SLAB + 1;
 
+/// The longest unit of [`Claim::for_each_whole`], in bytes.
+pub const MAX_UNIT: usize = 64;
+
 /// The most pieces that [`Claim::gather`] gives: the slabs and the copied end.
 pub const MAX_PIECES: usize = MAX_SLABS + 1;
 
@@ -102,23 +105,30 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// Gives the bytes in units of `N`; a claim made by [`Buffer::claim_units`] leaves no rest.
-    pub fn for_each_unit<const N: usize>(&self, mut with: impl FnMut(&[u8; N])) {
-        let mut unit = [0; N];
+    /// Gives the bytes in order, in slices of whole units of `unit` bytes (at most [`MAX_UNIT`]); a claim made by
+    /// [`Buffer::claim_units`] leaves no rest.
+    pub fn for_each_whole(&self, unit: usize, mut with: impl FnMut(&[u8])) {
+        let mut torn = [0; MAX_UNIT];
         let mut have = 0;
         for mut bytes in self.pieces() {
-            while !bytes.is_empty() {
-                let n = (N - have).min(bytes.len());
-                unit[have..have + n].copy_from_slice(&bytes[..n]);
+            if have > 0 {
+                let n = (unit - have).min(bytes.len());
+                torn[have..have + n].copy_from_slice(&bytes[..n]);
                 bytes = &bytes[n..];
                 have += n;
-                if have == N {
-                    with(&unit);
-                    have = 0;
+                if have < unit {
+                    continue;
                 }
+                with(&torn[..unit]);
             }
+            let (whole, rest) = bytes.split_at(bytes.len() - bytes.len() % unit);
+            if !whole.is_empty() {
+                with(whole);
+            }
+            torn[..rest.len()].copy_from_slice(rest);
+            have = rest.len();
         }
-        wipe(&mut unit);
+        wipe(&mut torn);
     }
 
     fn pieces(&self) -> impl Iterator<Item = &[u8]> {

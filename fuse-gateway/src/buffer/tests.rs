@@ -85,6 +85,24 @@ fn gather_gives_the_same_bytes_as_copy() {
 }
 
 #[test]
+fn units_are_whole_across_slabs() {
+    for (unit, skip) in [(32, 5), (16, 31), (64, 65_535), (3, 1)] {
+        let buffer = Buffer::new(1 << 20, Overflow::Discard).unwrap();
+        let bytes: Vec<u8> = (0..300_000u32).map(|i| (i / 7) as u8).collect();
+        buffer.push(&bytes);
+        drain(&buffer, skip);
+        let mut space = space();
+        let claim = buffer.claim_units(unit, 4000, &mut space).unwrap();
+        let mut out = Vec::new();
+        claim.for_each_whole(unit, |whole| {
+            assert!(!whole.is_empty() && whole.len().is_multiple_of(unit));
+            out.extend_from_slice(whole);
+        });
+        assert!(out == bytes[skip..skip + 4000 * unit]);
+    }
+}
+
+#[test]
 fn a_dropped_claim_is_destroyed_and_never_served_again() {
     let buffer = Buffer::new(1 << 20, Overflow::Discard).unwrap();
     buffer.push(&[7; 100]);

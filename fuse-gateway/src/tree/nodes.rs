@@ -1,6 +1,6 @@
 //! The table of files.
 
-use super::Format;
+use qrng::record::Record;
 
 /// The inode of the root directory, as the kernel wants it.
 pub const ROOT: u64 = 1;
@@ -18,9 +18,9 @@ pub enum Node {
     /// Bytes without end.
     Raw,
     /// One record per open, then end of file.
-    Record(Format),
+    Record(Record),
     /// Records without end, one a line.
-    Stream(Format),
+    Stream(Record),
     /// The status document.
     Status,
 }
@@ -67,13 +67,13 @@ pub static NODES: [Entry; 10] = [
     entry(ROOT, ROOT, ".", Node::Root),
     entry(STREAM, ROOT, "stream", Node::StreamDirectory),
     entry(3, ROOT, "raw", Node::Raw),
-    entry(4, ROOT, "hex", Node::Record(Format::Hex)),
-    entry(5, ROOT, "base64", Node::Record(Format::Base64)),
-    entry(6, ROOT, "uuid", Node::Record(Format::Uuid)),
+    entry(4, ROOT, "hex", Node::Record(Record::Hex)),
+    entry(5, ROOT, "base64", Node::Record(Record::Base64)),
+    entry(6, ROOT, "uuid", Node::Record(Record::Uuid)),
     entry(7, ROOT, "status", Node::Status),
-    entry(8, STREAM, "hex", Node::Stream(Format::Hex)),
-    entry(9, STREAM, "base64", Node::Stream(Format::Base64)),
-    entry(10, STREAM, "uuid", Node::Stream(Format::Uuid)),
+    entry(8, STREAM, "hex", Node::Stream(Record::Hex)),
+    entry(9, STREAM, "base64", Node::Stream(Record::Base64)),
+    entry(10, STREAM, "uuid", Node::Stream(Record::Uuid)),
 ];
 
 /// The entry with that number: inodes are the table's positions, counted from 1.

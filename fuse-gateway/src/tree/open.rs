@@ -4,29 +4,31 @@ use std::collections::HashMap;
 use std::io::IoSlice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Desk, Format, Reading, TreeError};
+use qrng::record::{MAX_LINE, Record};
+
+use super::{Desk, Reading, TreeError};
 use crate::buffer::{Buffer, Claim, MAX_CLAIM, Memory, wipe};
 
 /// The most files with a state that are open at once; further opens fail.
 const MAX_OPEN: usize = 65_536;
 
 /// Bytes of a thread's room for text: the largest read, the rest of a line before it, and what the last line leaves over.
-const TEXT: usize = MAX_CLAIM + 2 * Format::MAX_LINE;
+const TEXT: usize = MAX_CLAIM + 2 * MAX_LINE;
 
 /// The state of one open.
 #[derive(Debug)]
 pub(super) enum Open {
     /// One record, drawn at the first read.
-    Record(Format, Line),
+    Record(Record, Line),
     /// The part of the last line that the reader has not had yet.
-    Stream(Format, Line),
+    Stream(Record, Line),
     /// A text made when the file was opened.
     Document(String),
 }
 
 /// Up to one line of text, wiped when dropped.
 pub(super) struct Line {
-    text: [u8; Format::MAX_LINE],
+    text: [u8; MAX_LINE],
     len: usize,
 }
 
@@ -40,7 +42,7 @@ impl std::fmt::Debug for Line {
 
 impl Line {
     const EMPTY: Self = Self {
-        text: [0; Format::MAX_LINE],
+        text: [0; MAX_LINE],
         len: 0,
     };
 
@@ -49,8 +51,8 @@ impl Line {
     }
 
     /// Makes the one record of `claim` the text.
-    fn draw(&mut self, format: Format, claim: &Claim<'_>) {
-        self.len = format.write(claim, &mut self.text);
+    fn draw(&mut self, record: Record, claim: &Claim<'_>) {
+        self.len = write_lines(record, claim, &mut self.text);
     }
 
     /// Replaces the text; the old one is wiped. `text` is never longer than a line.
@@ -68,12 +70,12 @@ impl Drop for Line {
 }
 
 impl Open {
-    pub(super) fn record(format: Format) -> Self {
-        Self::Record(format, Line::EMPTY)
+    pub(super) fn record(record: Record) -> Self {
+        Self::Record(record, Line::EMPTY)
     }
 
-    pub(super) fn stream(format: Format) -> Self {
-        Self::Stream(format, Line::EMPTY)
+    pub(super) fn stream(record: Record) -> Self {
+        Self::Stream(record, Line::EMPTY)
     }
 
     pub(super) fn document(text: String) -> Self {
@@ -83,8 +85,8 @@ impl Open {
     /// Bytes that the buffer must hold for the next read to be answered.
     pub(super) fn need(&self) -> usize {
         match self {
-            Self::Record(format, line) | Self::Stream(format, line) if line.len == 0 => {
-                format.bytes()
+            Self::Record(record, line) | Self::Stream(record, line) if line.len == 0 => {
+                record.random_len()
             }
             _ => 0,
         }
@@ -99,10 +101,10 @@ impl Open {
         deliver: impl FnOnce(&[IoSlice<'_>], usize) -> bool,
     ) -> Result<Reading, TreeError> {
         match self {
-            Self::Record(format, line) => Ok(read_record(
-                *format, line, buffer, offset, want, desk, deliver,
+            Self::Record(record, line) => Ok(read_record(
+                *record, line, buffer, offset, want, desk, deliver,
             )),
-            Self::Stream(format, line) => read_stream(*format, line, buffer, want, desk, deliver),
+            Self::Stream(record, line) => read_stream(*record, line, buffer, want, desk, deliver),
             Self::Document(text) => {
                 let piece = part(text.as_bytes(), offset, want);
                 deliver(&[IoSlice::new(piece)], piece.len());
@@ -110,6 +112,15 @@ impl Open {
             }
         }
     }
+}
+
+/// Writes the records of `claim` as lines to the front of `text` and returns their length in bytes.
+fn write_lines(record: Record, claim: &Claim<'_>, text: &mut [u8]) -> usize {
+    let mut at = 0;
+    claim.for_each_whole(record.random_len(), |random| {
+        at += record.encode(random, &mut text[at..]) * record.line_len();
+    });
+    at
 }
 
 /// The bytes of `text` that a read by offset gets.
@@ -122,7 +133,7 @@ fn part(text: &[u8], offset: u64, want: usize) -> &[u8] {
 }
 
 fn read_record(
-    format: Format,
+    record: Record,
     line: &mut Line,
     buffer: &Buffer,
     offset: u64,
@@ -130,11 +141,11 @@ fn read_record(
     desk: &mut Desk,
     deliver: impl FnOnce(&[IoSlice<'_>], usize) -> bool,
 ) -> Reading {
-    if line.len == 0 && offset < format.line() as u64 {
-        let Some(claim) = buffer.claim_exact(format.bytes(), &mut desk.space) else {
+    if line.len == 0 && offset < record.line_len() as u64 {
+        let Some(claim) = buffer.claim_exact(record.random_len(), &mut desk.space) else {
             return Reading::Empty;
         };
-        line.draw(format, &claim);
+        line.draw(record, &claim);
         let piece = part(line.get(), offset, want);
         if deliver(&[IoSlice::new(piece)], piece.len()) {
             claim.delivered();
@@ -149,7 +160,7 @@ fn read_record(
 }
 
 fn read_stream(
-    format: Format,
+    record: Record,
     line: &mut Line,
     buffer: &Buffer,
     want: usize,
@@ -157,13 +168,13 @@ fn read_stream(
     deliver: impl FnOnce(&[IoSlice<'_>], usize) -> bool,
 ) -> Result<Reading, TreeError> {
     let want = want.min(MAX_CLAIM);
-    let lines = want.saturating_sub(line.len).div_ceil(format.line());
+    let lines = want.saturating_sub(line.len).div_ceil(record.line_len());
     let text = match &mut desk.text {
         Some(text) => text,
         none => none.insert(Memory::new(TEXT).map_err(|_| TreeError::NoMemory)?),
     };
     let text = text.bytes_mut();
-    let claim = buffer.claim_units(format.bytes(), lines, &mut desk.space);
+    let claim = buffer.claim_units(record.random_len(), lines, &mut desk.space);
     if claim.is_none() && line.len == 0 {
         return Ok(Reading::Empty);
     }
@@ -171,7 +182,7 @@ fn read_stream(
     let len = line.len
         + claim
             .as_ref()
-            .map_or(0, |claim| format.write(claim, &mut text[line.len..]));
+            .map_or(0, |claim| write_lines(record, claim, &mut text[line.len..]));
     let now = len.min(want);
     if deliver(&[IoSlice::new(&text[..now])], now) {
         line.set(&text[now..len]);

@@ -1,0 +1,165 @@
+//! Secret files and atomic writes.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
+use zeroize::Zeroizing;
+
+/// The largest secret file that is read, in bytes: key files are a few kilobytes.
+const SECRET_MAX: u64 = 64 * 1024;
+
+/// A file that could not be used: which, why, and what to do.
+#[derive(Debug)]
+pub struct FileError {
+    path: PathBuf,
+    what: String,
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.what)
+    }
+}
+
+impl std::error::Error for FileError {}
+
+/// Reads a secret text file into memory that is wiped when dropped.
+///
+/// # Errors
+/// The file cannot be read, is larger than 64 KiB, is not UTF-8, may be read by group or others,
+/// or belongs to neither root nor this process's user. The text says how to mend it.
+pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
+    let fail = |what: String| FileError {
+        path: path.to_path_buf(),
+        what,
+    };
+    let file = File::open(path).map_err(|e| fail(format!("cannot be opened: {e}")))?;
+    let meta = file
+        .metadata()
+        .map_err(|e| fail(format!("cannot be examined: {e}")))?;
+    vet(meta.mode(), meta.uid(), geteuid().as_raw(), meta.len())
+        .map_err(|what| fail(what.replace("FILE", &path.display().to_string())))?;
+    // Sized beforehand: a buffer that grows would leave copies of the secret behind.
+    let mut bytes = Zeroizing::new(vec![0; SECRET_MAX as usize + 1]);
+    let mut length = 0;
+    loop {
+        match (&file).read(&mut bytes[length..]) {
+            Ok(0) => break,
+            Ok(n) => length += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(fail(format!("cannot be read: {e}"))),
+        }
+    }
+    let text = std::str::from_utf8(&bytes[..length])
+        .map_err(|_| fail("is not text; make a new key pair with `qrng keygen`".into()))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// Whether a secret file's mode, owner and size are acceptable to a process of user `euid`.
+fn vet(mode: u32, owner: u32, euid: u32, size: u64) -> Result<(), String> {
+    if mode & 0o170_000 != 0o100_000 {
+        return Err("is not a regular file; name the key file itself".into());
+    }
+    if mode & 0o077 != 0 {
+        return Err(format!(
+            "has mode {:04o}, so others can reach it; run `chmod 0600 FILE`",
+            mode & 0o7777
+        ));
+    }
+    if owner != euid && owner != 0 {
+        return Err(format!(
+            "belongs to user {owner}; run `chown {euid} FILE` so that nobody else can change it"
+        ));
+    }
+    if size > SECRET_MAX {
+        return Err(format!(
+            "is {size} bytes, more than any key file; make a new key pair with `qrng keygen`"
+        ));
+    }
+    Ok(())
+}
+
+/// Replaces `path` by `bytes` as one step: a reader sees the old content or the new, never half.
+///
+/// With `durable` the file and its directory are synced, so that the content survives a power
+/// loss that follows. The file's mode is `mode` less the umask.
+///
+/// # Errors
+/// Any step that fails; the old content is then still there.
+pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    };
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".new");
+    let temporary = directory.join(name);
+    let result = (|| {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(&temporary)?;
+        file.write_all(bytes)?;
+        if durable {
+            file.sync_all()?;
+        }
+        fs::rename(&temporary, path)?;
+        if durable {
+            File::open(directory)?.sync_all()?;
+        }
+        Ok(())
+    })();
+    if result.is_err() {
+        // What is left of a failed write is in nobody's way but ours; its removal may fail too.
+        let _ = fs::remove_file(&temporary);
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn modes_and_owners_are_vetted() {
+        assert!(vet(0o100_600, 0, 0, 10).is_ok());
+        assert!(vet(0o100_400, 1000, 1000, 10).is_ok());
+        assert!(vet(0o100_600, 0, 1000, 10).is_ok());
+        assert!(vet(0o100_640, 0, 0, 10).unwrap_err().contains("chmod 0600"));
+        assert!(vet(0o100_604, 0, 0, 10).is_err());
+        assert!(vet(0o100_600, 7, 0, 10).unwrap_err().contains("chown 0"));
+        assert!(vet(0o040_700, 0, 0, 10).unwrap_err().contains("regular"));
+        assert!(vet(0o100_600, 0, 0, SECRET_MAX + 1).is_err());
+    }
+
+    #[test]
+    fn secret_is_read_only_with_a_private_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        fs::write(&path, "secret\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let error = read_secret(&path).unwrap_err().to_string();
+        assert!(error.contains("0644") && error.contains(&*path.to_string_lossy()));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(read_secret(&path).unwrap().as_str(), "secret\n");
+        assert!(read_secret(&dir.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn atomic_write_replaces_and_leaves_nothing_beside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("epoch");
+        write_atomically(&path, b"one", 0o600, true).unwrap();
+        write_atomically(&path, b"two", 0o600, false).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(write_atomically(&dir.path().join("no/such"), b"x", 0o600, false).is_err());
+    }
+}

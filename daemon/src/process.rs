@@ -1,0 +1,38 @@
+//! Settings of the process itself.
+
+use std::io;
+
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::getppid;
+
+/// Starts logging to standard error: level `info`, or what the variable `QRNG_LOG` says
+/// (`debug`, `warn`, `qrng_gateway=debug`, ...).
+pub fn init_log() {
+    env_logger::Builder::from_env(env_logger::Env::new().filter_or("QRNG_LOG", "info"))
+        .format_target(false)
+        .init();
+}
+
+/// Keeps keys and entropy out of core dumps and away from debuggers of the same user.
+///
+/// # Errors
+/// The kernel's, from `prctl(PR_SET_DUMPABLE)` or `setrlimit(RLIMIT_CORE)`.
+pub fn protect_memory() -> io::Result<()> {
+    prctl::set_dumpable(false)?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    Ok(())
+}
+
+/// Asks the kernel for SIGTERM when the parent ends.
+///
+/// # Errors
+/// The kernel's, or that the parent has ended already.
+pub fn die_with_parent() -> io::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGTERM)?;
+    if getppid().as_raw() == 1 {
+        return Err(io::Error::other("the parent process has already ended"));
+    }
+    Ok(())
+}

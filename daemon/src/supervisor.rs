@@ -1,0 +1,132 @@
+//! Named threads and signals: whichever ends first ends the process.
+
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
+use std::thread::{self, JoinHandle};
+
+use crossbeam::channel::{Receiver, Sender, unbounded};
+use nix::sys::signal::{SigSet, Signal};
+
+/// Why a daemon ends.
+#[derive(Debug)]
+pub enum Ending {
+    /// SIGTERM or SIGINT asked for it.
+    Signal(Signal),
+    /// A thread that ought to run for ever ended.
+    Thread {
+        /// The thread's name.
+        name: String,
+        /// How it ended.
+        error: String,
+    },
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signal(signal) => write!(f, "{signal}"),
+            Self::Thread { name, error } => write!(f, "thread {name} ended: {error}"),
+        }
+    }
+}
+
+/// Starts the daemon's threads and waits for the first reason to end.
+///
+/// Every thread is expected to run until the process ends, so one that returns or panics is a
+/// reason to end the whole process: there are no half-dead daemons.
+#[derive(Debug)]
+pub struct Supervisor {
+    endings: Receiver<Ending>,
+    tell: Sender<Ending>,
+}
+
+impl Supervisor {
+    /// Takes over SIGTERM and SIGINT. To be called before the process has any other thread,
+    /// because the threads inherit the signal mask. A second signal ends the process at once.
+    ///
+    /// # Errors
+    /// The kernel refuses the signal mask or the thread.
+    pub fn new() -> io::Result<Self> {
+        let mut signals = SigSet::empty();
+        signals.add(Signal::SIGTERM);
+        signals.add(Signal::SIGINT);
+        signals.thread_block()?;
+        // At most one ending a thread and one signal: the channel is bounded by its senders.
+        let (tell, endings) = unbounded();
+        let teller = tell.clone();
+        thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || {
+                let mut asked = false;
+                while let Ok(signal) = signals.wait() {
+                    if asked {
+                        process::exit(128 + signal as i32);
+                    }
+                    asked = true;
+                    let _ = teller.send(Ending::Signal(signal));
+                }
+            })?;
+        Ok(Self { endings, tell })
+    }
+
+    /// A handle with which code that runs its own threads reports that one of them ended.
+    pub fn reporter(&self) -> Sender<Ending> {
+        self.tell.clone()
+    }
+
+    /// Starts a thread of the daemon.
+    ///
+    /// # Errors
+    /// The kernel refuses the thread.
+    pub fn spawn<F>(&self, name: &str, body: F) -> io::Result<JoinHandle<()>>
+    where
+        F: FnOnce() -> anyhow::Result<()> + Send + 'static,
+    {
+        let tell = self.tell.clone();
+        let own_name = name.to_owned();
+        thread::Builder::new().name(name.into()).spawn(move || {
+            let error = match catch_unwind(AssertUnwindSafe(body)) {
+                Ok(Ok(())) => "it returned".to_owned(),
+                Ok(Err(e)) => format!("{e:#}"),
+                Err(_) => "it panicked".to_owned(),
+            };
+            // Nobody listens once the process is ending anyway.
+            let _ = tell.send(Ending::Thread {
+                name: own_name,
+                error,
+            });
+        })
+    }
+
+    /// Waits for the first reason to end.
+    pub fn wait(&self) -> Ending {
+        self.endings.recv().unwrap_or_else(|_| Ending::Thread {
+            name: "supervisor".into(),
+            error: "all its senders are gone".into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_ends_is_a_reason_to_end() {
+        let supervisor = Supervisor::new().unwrap();
+        supervisor
+            .spawn("worker", || anyhow::bail!("the device is gone"))
+            .unwrap();
+        let ending = supervisor.wait();
+        assert_eq!(
+            ending.to_string(),
+            "thread worker ended: the device is gone"
+        );
+        supervisor.spawn("quiet", || Ok(())).unwrap();
+        assert!(supervisor.wait().to_string().contains("it returned"));
+        supervisor.spawn("loud", || panic!("no")).unwrap();
+        assert!(supervisor.wait().to_string().contains("it panicked"));
+    }
+}

@@ -25,9 +25,9 @@ use std::time::Duration;
 
 use self::bell::Bell;
 pub use self::bell::Rings;
-pub use self::claim::{Claim, MAX_CLAIM, MAX_PIECES, MAX_UNIT, Space};
+pub use self::claim::{Claim, MAX_CLAIM, MAX_PIECES, Space};
 use self::slab::Slab;
-pub use self::slab::{Memory, SLAB, wipe};
+pub use self::slab::{Memory, SLAB};
 
 /// What happens to bytes that find the buffer full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -5,7 +5,10 @@
 
 use std::io::{self, IoSlice};
 
-use super::slab::{Memory, SLAB, Slab, wipe};
+use qrng::record::Record;
+use qrng::wipe;
+
+use super::slab::{Memory, SLAB, Slab};
 use super::{Buffer, State};
 
 /// The most that one claim takes, in bytes: the largest read that the kernel asks for.
@@ -13,9 +16,6 @@ pub const MAX_CLAIM: usize = 1 << 20;
 
 /// The most slabs a claim owns: [`MAX_CLAIM`] in whole slabs, and one that was begun.
 const MAX_SLABS: usize = MAX_CLAIM / SLAB + 1;
-
-/// The longest unit of [`Claim::for_each_whole`], in bytes.
-pub const MAX_UNIT: usize = 64;
 
 /// The most pieces that [`Claim::gather`] gives: the slabs and the copied end.
 pub const MAX_PIECES: usize = MAX_SLABS + 1;
@@ -105,30 +105,38 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// Gives the bytes in order, in slices of whole units of `unit` bytes (at most [`MAX_UNIT`]); a claim made by
-    /// [`Buffer::claim_units`] leaves no rest.
-    pub fn for_each_whole(&self, unit: usize, mut with: impl FnMut(&[u8])) {
-        let mut torn = [0; MAX_UNIT];
+    /// Writes the bytes as records, a line each, to the front of `text`, and returns the length in bytes.
+    ///
+    /// The claim must hold whole records' worth of bytes, and `text` room for their lines.
+    pub fn write_records(&self, record: Record, text: &mut [u8]) -> usize {
+        let mut at = 0;
+        let mut line = |bytes: &[u8]| {
+            at += record.encode(bytes, &mut text[at..]) * record.line_len();
+        };
+        match record {
+            Record::Hex | Record::Base64 => self.for_each_unit::<32>(|bytes| line(bytes)),
+            Record::Uuid => self.for_each_unit::<16>(|bytes| line(bytes)),
+        }
+        at
+    }
+
+    /// Gives the bytes in units of `N`; a claim made by [`Buffer::claim_units`] leaves no rest.
+    fn for_each_unit<const N: usize>(&self, mut with: impl FnMut(&[u8; N])) {
+        let mut unit = [0; N];
         let mut have = 0;
         for mut bytes in self.pieces() {
-            if have > 0 {
-                let n = (unit - have).min(bytes.len());
-                torn[have..have + n].copy_from_slice(&bytes[..n]);
+            while !bytes.is_empty() {
+                let n = (N - have).min(bytes.len());
+                unit[have..have + n].copy_from_slice(&bytes[..n]);
                 bytes = &bytes[n..];
                 have += n;
-                if have < unit {
-                    continue;
+                if have == N {
+                    with(&unit);
+                    have = 0;
                 }
-                with(&torn[..unit]);
             }
-            let (whole, rest) = bytes.split_at(bytes.len() - bytes.len() % unit);
-            if !whole.is_empty() {
-                with(whole);
-            }
-            torn[..rest.len()].copy_from_slice(rest);
-            have = rest.len();
         }
-        wipe(&mut torn);
+        wipe(&mut unit);
     }
 
     fn pieces(&self) -> impl Iterator<Item = &[u8]> {

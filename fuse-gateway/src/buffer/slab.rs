@@ -8,17 +8,10 @@
 use std::io;
 
 use memmap2::{Advice, MmapMut};
+use qrng::wipe;
 
 /// Bytes in a slab.
 pub const SLAB: usize = 64 * 1024;
-
-/// Overwrites `bytes` with zeros in a way the compiler may not leave out.
-///
-/// A plain fill and a barrier: `zeroize` on a slice writes byte by byte, which would cost more than the read itself.
-pub fn wipe(bytes: &mut [u8]) {
-    bytes.fill(0);
-    zeroize::optimization_barrier(bytes);
-}
 
 /// Private memory kept out of core dumps and children, locked if the limit allows; it is wiped when dropped.
 #[derive(Debug)]

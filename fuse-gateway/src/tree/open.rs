@@ -5,9 +5,10 @@ use std::io::IoSlice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use qrng::record::{MAX_LINE, Record};
+use qrng::wipe;
 
 use super::{Desk, Reading, TreeError};
-use crate::buffer::{Buffer, Claim, MAX_CLAIM, Memory, wipe};
+use crate::buffer::{Buffer, Claim, MAX_CLAIM, Memory};
 
 /// The most files with a state that are open at once; further opens fail.
 const MAX_OPEN: usize = 65_536;
@@ -52,7 +53,7 @@ impl Line {
 
     /// Makes the one record of `claim` the text.
     fn draw(&mut self, record: Record, claim: &Claim<'_>) {
-        self.len = write_lines(record, claim, &mut self.text);
+        self.len = claim.write_records(record, &mut self.text);
     }
 
     /// Replaces the text; the old one is wiped. `text` is never longer than a line.
@@ -114,15 +115,6 @@ impl Open {
     }
 }
 
-/// Writes the records of `claim` as lines to the front of `text` and returns their length in bytes.
-fn write_lines(record: Record, claim: &Claim<'_>, text: &mut [u8]) -> usize {
-    let mut at = 0;
-    claim.for_each_whole(record.random_len(), |random| {
-        at += record.encode(random, &mut text[at..]) * record.line_len();
-    });
-    at
-}
-
 /// The bytes of `text` that a read by offset gets.
 fn part(text: &[u8], offset: u64, want: usize) -> &[u8] {
     let rest = usize::try_from(offset)
@@ -180,9 +172,9 @@ fn read_stream(
     }
     text[..line.len].copy_from_slice(line.get());
     let len = line.len
-        + claim
-            .as_ref()
-            .map_or(0, |claim| write_lines(record, claim, &mut text[line.len..]));
+        + claim.as_ref().map_or(0, |claim| {
+            claim.write_records(record, &mut text[line.len..])
+        });
     let now = len.min(want);
     if deliver(&[IoSlice::new(&text[..now])], now) {
         line.set(&text[now..len]);

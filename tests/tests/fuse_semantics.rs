@@ -3,15 +3,14 @@
 //! As root the mount is made with mount(2); `fuse_ordinary_user.rs` runs these same tests as an ordinary user, where it is
 //! made by fusermount3. No test asserts a duration.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
-use std::process::{Command, Stdio};
+use std::os::unix::fs::FileExt;
+use std::process::Command;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
-use qrng_tests::fuse_harness::{DEADLINE, Process, Served, is_root, no_mount, run, sh};
+use qrng_tests::fuse_harness::{DEADLINE, Process, Served, no_mount, run, sh};
 use qrng_tests::skip;
 
 const MIB: usize = 1 << 20;

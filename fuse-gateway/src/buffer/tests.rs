@@ -3,6 +3,8 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use qrng::record::Record;
+
 use super::*;
 
 fn space() -> Space {
@@ -82,6 +84,31 @@ fn gather_gives_the_same_bytes_as_copy() {
         .flat_map(|piece| piece.iter().copied())
         .collect();
     assert_eq!(gathered, bytes[SLAB - 1..SLAB - 1 + MAX_CLAIM]);
+}
+
+#[test]
+fn records_are_whole_across_slabs() {
+    for (record, skip) in [
+        (Record::Hex, 5),
+        (Record::Base64, 65_535),
+        (Record::Uuid, 31),
+    ] {
+        let buffer = Buffer::new(1 << 20, Overflow::Discard).unwrap();
+        let bytes: Vec<u8> = (0..300_000u32).map(|i| (i / 7) as u8).collect();
+        buffer.push(&bytes);
+        drain(&buffer, skip);
+        let mut space = space();
+        let claim = buffer
+            .claim_units(record.random_len(), 4000, &mut space)
+            .unwrap();
+        let (mut text, mut whole) = (
+            vec![0; 4000 * record.line_len()],
+            vec![0; 4000 * record.line_len()],
+        );
+        assert_eq!(claim.write_records(record, &mut text), text.len());
+        assert_eq!(record.encode(&bytes[skip..], &mut whole), 4000);
+        assert!(text == whole, "{record:?}");
+    }
 }
 
 #[test]

@@ -25,10 +25,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use thiserror::Error;
 
-use qrng::record::MAX_LINE;
 pub use self::nodes::{Attributes, Entry, NODES, Node, ROOT, STREAM_SIZE};
 use self::open::{Open, Opens};
-use crate::buffer::{Buffer, MAX_CLAIM, MAX_PIECES, Memory, Space};
+use crate::buffer::{Buffer, MAX_PIECES, Memory, Space};
 
 /// Makes the status document, one JSON object, without a newline at its end.
 pub type StatusSource = Arc<dyn Fn() -> String + Send + Sync>;
@@ -48,6 +47,9 @@ pub enum TreeError {
     /// As many files with a state of their own are open as there may be.
     #[error("too many open files")]
     TooManyOpen,
+    /// There is no memory for the text of a stream.
+    #[error("no memory")]
+    NoMemory,
     /// The supply has failed: a source is latched, or nothing was verified for longer than the stall limit.
     #[error("the supply of random bytes has failed")]
     Stalled,
@@ -62,22 +64,22 @@ pub enum Reading {
     Empty,
 }
 
-/// What a thread needs to serve reads, made once: a claim's memory, and 1 MiB for formatted text.
+/// What a thread needs to serve reads, made once: a claim's memory, and room for the text of streams once one is read.
 #[derive(Debug)]
 pub struct Desk {
     space: Space,
-    text: Memory,
+    text: Option<Memory>,
 }
 
 impl Desk {
-    /// Maps the memory.
+    /// Maps the memory for claims.
     ///
     /// # Errors
     /// There is no memory left.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             space: Space::new()?,
-            text: Memory::new(MAX_CLAIM + 2 * MAX_LINE)?,
+            text: None,
         })
     }
 }
@@ -214,7 +216,8 @@ impl Tree {
     /// Reads up to `want` bytes. `deliver` gets the pieces and their length and says whether the reader got them.
     ///
     /// # Errors
-    /// [`TreeError::NotFound`], [`TreeError::IsDirectory`], [`TreeError::BadHandle`], [`TreeError::Stalled`].
+    /// [`TreeError::NotFound`], [`TreeError::IsDirectory`], [`TreeError::BadHandle`], [`TreeError::NoMemory`],
+    /// [`TreeError::Stalled`].
     pub fn read(
         &self,
         inode: u64,
@@ -230,7 +233,7 @@ impl Tree {
             Node::Record(_) | Node::Stream(_) | Node::Status => {
                 self.opens.with(handle, |open| {
                     open.read(&self.buffer, offset, want, desk, deliver)
-                })?
+                })??
             }
         };
         if reading == Reading::Empty && self.stalled() {

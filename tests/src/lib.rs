@@ -2,9 +2,13 @@
 //!
 //! A test that can't run here says so with [`skip!`]; it never passes in silence.
 
+pub mod chain;
 pub mod fuse_harness;
 #[allow(unsafe_code)] // Mapping a file is the one way to see what a mapping of it gives.
 pub mod mapping;
+pub mod numbered;
+pub mod relay;
+pub mod tap;
 
 use std::io::Write;
 

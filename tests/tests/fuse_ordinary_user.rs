@@ -72,7 +72,7 @@ fn the_files_are_the_same_for_an_ordinary_user() {
         Path::new(env!("CARGO_BIN_EXE_qrng-probe")),
         directory.path(),
     );
-    for name in ["fuse_semantics", "fuse_lifecycle"] {
+    for name in ["fuse_semantics", "fuse_files", "fuse_lifecycle"] {
         let Some(test) = test_binary(name) else {
             skip!("the test {name} is not built: build all tests first")
         };

@@ -57,6 +57,7 @@ impl Refusal {
             Self::Tree(TreeError::IsDirectory) => Errno::EISDIR,
             Self::Tree(TreeError::BadHandle) => Errno::EBADF,
             Self::Tree(TreeError::TooManyOpen) => Errno::ENFILE,
+            Self::Tree(TreeError::NoMemory) => Errno::ENOMEM,
             Self::Tree(TreeError::Stalled) => Errno::EIO,
             Self::Malformed | Self::PageCache | Self::NotALink => Errno::EINVAL,
             Self::ReadOnly => Errno::EROFS,

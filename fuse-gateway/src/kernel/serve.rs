@@ -275,9 +275,12 @@ impl Shared {
     /// The thread `parked`: serves those who wait whenever bytes have come, until the mount ends.
     pub(super) fn serve_waiting(&self, desk: &mut Desk) {
         let buffer = self.tree.buffer();
-        while !self.stopping() {
-            // The count is read before the lists, so whatever joins them later ends the wait below.
+        loop {
+            // The count is read before anything is looked at, so whatever changes later ends the wait below.
             let rings = buffer.rings();
+            if self.stopping() {
+                break;
+            }
             if !self.waiting.is_empty() {
                 buffer.arm();
             }
@@ -309,3 +312,6 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,13 +4,17 @@ use std::collections::HashMap;
 use std::io::IoSlice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Desk, Reading, TreeError};
 use qrng::record::{MAX_LINE, Record};
 use qrng::wipe;
-use crate::buffer::{Buffer, MAX_CLAIM};
+
+use super::{Desk, Reading, TreeError};
+use crate::buffer::{Buffer, Claim, MAX_CLAIM, Memory};
 
 /// The most files with a state that are open at once; further opens fail.
 const MAX_OPEN: usize = 65_536;
+
+/// Bytes of a thread's room for text: the largest read, the rest of a line before it, and what the last line leaves over.
+const TEXT: usize = MAX_CLAIM + 2 * MAX_LINE;
 
 /// The state of one open.
 #[derive(Debug)]
@@ -45,6 +49,11 @@ impl Line {
 
     fn get(&self) -> &[u8] {
         &self.text[..self.len]
+    }
+
+    /// Makes the one record of `claim` the text.
+    fn draw(&mut self, record: Record, claim: &Claim<'_>) {
+        self.len = claim.write_records(record, &mut self.text);
     }
 
     /// Replaces the text; the old one is wiped. `text` is never longer than a line.
@@ -91,16 +100,16 @@ impl Open {
         want: usize,
         desk: &mut Desk,
         deliver: impl FnOnce(&[IoSlice<'_>], usize) -> bool,
-    ) -> Reading {
+    ) -> Result<Reading, TreeError> {
         match self {
-            Self::Record(record, line) => {
-                read_record(*record, line, buffer, offset, want, desk, deliver)
-            }
+            Self::Record(record, line) => Ok(read_record(
+                *record, line, buffer, offset, want, desk, deliver,
+            )),
             Self::Stream(record, line) => read_stream(*record, line, buffer, want, desk, deliver),
             Self::Document(text) => {
                 let piece = part(text.as_bytes(), offset, want);
                 deliver(&[IoSlice::new(piece)], piece.len());
-                Reading::Answered
+                Ok(Reading::Answered)
             }
         }
     }
@@ -128,10 +137,7 @@ fn read_record(
         let Some(claim) = buffer.claim_exact(record.random_len(), &mut desk.space) else {
             return Reading::Empty;
         };
-        let text = &mut desk.text.bytes_mut()[..record.line_len()];
-        claim.write_records(record, text);
-        line.set(text);
-        wipe(text);
+        line.draw(record, &claim);
         let piece = part(line.get(), offset, want);
         if deliver(&[IoSlice::new(piece)], piece.len()) {
             claim.delivered();
@@ -152,19 +158,23 @@ fn read_stream(
     want: usize,
     desk: &mut Desk,
     deliver: impl FnOnce(&[IoSlice<'_>], usize) -> bool,
-) -> Reading {
+) -> Result<Reading, TreeError> {
     let want = want.min(MAX_CLAIM);
     let lines = want.saturating_sub(line.len).div_ceil(record.line_len());
+    let text = match &mut desk.text {
+        Some(text) => text,
+        none => none.insert(Memory::new(TEXT).map_err(|_| TreeError::NoMemory)?),
+    };
+    let text = text.bytes_mut();
     let claim = buffer.claim_units(record.random_len(), lines, &mut desk.space);
     if claim.is_none() && line.len == 0 {
-        return Reading::Empty;
+        return Ok(Reading::Empty);
     }
-    let text = desk.text.bytes_mut();
     text[..line.len].copy_from_slice(line.get());
     let len = line.len
-        + claim
-            .as_ref()
-            .map_or(0, |claim| claim.write_records(record, &mut text[line.len..]));
+        + claim.as_ref().map_or(0, |claim| {
+            claim.write_records(record, &mut text[line.len..])
+        });
     let now = len.min(want);
     if deliver(&[IoSlice::new(&text[..now])], now) {
         line.set(&text[now..len]);
@@ -175,7 +185,7 @@ fn read_stream(
         line.set(&[]);
     }
     wipe(&mut text[..len]);
-    Reading::Answered
+    Ok(Reading::Answered)
 }
 
 /// The open files that have a state.

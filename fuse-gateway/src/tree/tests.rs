@@ -1,5 +1,5 @@
 use super::*;
-use crate::buffer::Overflow;
+use crate::buffer::{MAX_CLAIM, Overflow};
 
 fn tree() -> Tree {
     let buffer = Arc::new(Buffer::new(1 << 21, Overflow::Discard).unwrap());

@@ -4,7 +4,7 @@
 //!  NoiseSource::read -> [health tests] -> Block -> seal
 //! ```
 //!
-//! Health tests take their place in [`fill`], between the read and the block: bytes that fail
+//! Health tests take their place in `fill`, between the read and the block: bytes that fail
 //! them never enter a block.
 //!
 //! A source that fails is tried again with growing pauses; nothing else takes its place. While no

@@ -1,4 +1,4 @@
-//! Configuration: the TOML file as it is written ([`raw`]), and as the collector uses it
+//! Configuration: the TOML file as it is written ([`Raw`]), and as the collector uses it
 //! ([`Config`]), checked whole before anything starts.
 
 use std::env;

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  source -> acquire ──ring──> seal ──ring──> send ──> UDP, one way
-//!            blocks            packets        pace
-//!            stop? wait        notices 1/s    errors are counted only
+//!            blocks            packets,       at a set pace,
+//!                              notices 1/s    errors only counted
 //! ```
 //!
 //! Each stage is a thread; each ring has a fixed number of buffers ([`block`]). When the network's

@@ -111,12 +111,13 @@ fn each_kind_of_hostile_datagram_is_counted_under_its_reason() {
     wait_until("a genuine packet", || chain.count("/packets/admitted") == 1);
 
     let short = good[..good.len() - 5].to_vec();
-    let noise = a.noise(9000);
+    let mut noise = a.noise(9000);
+    noise[..2].copy_from_slice(&[0x97, 2]);
     refused(
         &chain,
         &a,
         "wrong-length",
-        &[vec![], vec![0x97; 10], short, noise],
+        &[vec![], vec![0x97, 2, 0xc4], short, noise],
     );
     let mut version = good.clone();
     version[1] = 3;

@@ -123,7 +123,7 @@ fn settle(point: &Path) -> Result<PathBuf, MountError> {
         let mounted =
             mountinfo::at(&canonical).map_err(|e| MountError::Unusable(canonical.clone(), e))?;
         let ours = mounted.is_some_and(|mounted| mounted.is_qrng());
-        match std::fs::metadata(&canonical) {
+        match probe(&canonical, ours) {
             Ok(_) if ours => return Err(MountError::Live(canonical)),
             Ok(metadata) if !metadata.is_dir() => return Err(MountError::NotADirectory(canonical)),
             Ok(_) => return Ok(canonical),
@@ -145,6 +145,15 @@ fn settle(point: &Path) -> Result<PathBuf, MountError> {
         }
     }
     Err(MountError::Dead(canonical))
+}
+
+/// Looks at the mount point. A mount of ours is asked for its statistics besides, which the kernel does not remember: the
+/// attributes of a dead one may still be in its cache.
+fn probe(point: &Path, ours: bool) -> io::Result<std::fs::Metadata> {
+    if ours {
+        nix::sys::statfs::statfs(point)?;
+    }
+    std::fs::metadata(point)
 }
 
 /// The path as mountinfo shows it. A dead mount point itself can't be resolved, its directory can.

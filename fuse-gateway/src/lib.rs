@@ -36,7 +36,7 @@ use log::{error, info, warn};
 use nix::unistd::{getegid, geteuid};
 use qrng_daemon::{Ending, Supervisor};
 
-use crate::admit::Admit;
+use crate::admit::{Admit, AdvanceBound};
 use crate::bound::{BoundFile, StartBound};
 use crate::buffer::Buffer;
 use crate::config::Config;
@@ -53,9 +53,14 @@ use crate::watch::Rates;
 /// Something that cannot be set up: the text says what and how to mend it. Nothing is left behind.
 pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> {
     prepare_directory(&config.runtime_directory)?;
-    let bound = BoundFile::new(&config.runtime_directory);
+    let mut bound = BoundFile::new(&config.runtime_directory);
     let start = bound.load(now_us())?;
     tell_bound(start);
+    if let StartBound::Fresh(bound_us) = start {
+        // On file at once, so that another start within these seconds need not wait anew. A
+        // failure is told by the file itself, and refuses every packet until it is mended.
+        let _ = bound.advance(bound_us);
+    }
     // The socket comes first: it is what a second gateway on this host is refused by.
     let socket = receive::open(config.listen, config.receive_buffer)?;
     let buffer = Arc::new(

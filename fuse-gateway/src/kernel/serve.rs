@@ -1,7 +1,11 @@
 //! The request loop: one request in, one answer out, by as many threads as there are CPUs.
+//!
+//! The threads take turns at the connection. Who has the turn keeps it over short requests, so that a process which reads
+//! little and often always meets the same thread, awake and with its memory in the cache; for a long read it passes the
+//! turn on first, so that nobody waits behind the copying.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::libc::{O_ACCMODE, O_NONBLOCK, O_RDONLY, POLLERR, POLLIN, POLLRDNORM};
@@ -12,12 +16,17 @@ use super::errno::Refusal;
 use super::waiting::{Parked, Waiting};
 use crate::tree::{Desk, NODES, Reading, Tree};
 
+/// Reads from this size on, in bytes, are answered without the turn: copying them takes longer than waking a thread.
+const LONG_READ: usize = 32 * 1024;
+
 /// What the threads of one mount share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) connection: Connection,
     pub(super) tree: Arc<Tree>,
     pub(super) waiting: Waiting,
+    /// Who holds it reads the next request.
+    turn: Mutex<()>,
     /// Threads end when they see it, after the answer they are at.
     pub(super) stopping: AtomicBool,
 }
@@ -29,6 +38,7 @@ impl Shared {
             connection,
             tree,
             waiting,
+            turn: Mutex::new(()),
             stopping: AtomicBool::new(false),
         }
     }
@@ -44,18 +54,24 @@ impl Shared {
     pub(super) fn answer_all(&self, desk: &mut Desk) -> Result<(), Errno> {
         // The kernel insists on room for the largest write; only the pages that requests touch become memory.
         let mut room = vec![0; super::MAX_READ + 4096];
-        while !self.stopping() {
-            match self.connection.receive(&mut room)? {
-                Some(bytes) => self.answer(bytes, desk),
-                None => break,
+        loop {
+            // It guards nothing but the order of the readers, so a panic elsewhere spoils nothing.
+            let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.stopping() {
+                return Ok(());
             }
+            let Some(bytes) = self.connection.receive(&mut room)? else {
+                return Ok(());
+            };
+            self.answer(bytes, desk, turn);
         }
-        Ok(())
     }
 
-    fn answer(&self, bytes: &[u8], desk: &mut Desk) {
+    /// Answers one request; the turn is given up as soon as another thread may go on.
+    fn answer(&self, bytes: &[u8], desk: &mut Desk, turn: MutexGuard<'_, ()>) {
         match Request::new_checked(bytes) {
             Ok(request) => {
+                let _kept = (!is_long(&request)).then_some(turn);
                 if let Err(refusal) = self.dispatch(&request, desk) {
                     self.connection.refuse(request.unique(), refusal);
                 }
@@ -311,6 +327,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// Whether answering means to copy so much that another thread should take the next request meanwhile.
+fn is_long(request: &Request<'_>) -> bool {
+    matches!(request.opcode(), Opcode::Read)
+        && request.read().is_ok_and(|read| read.size >= LONG_READ)
 }
 
 #[cfg(test)]

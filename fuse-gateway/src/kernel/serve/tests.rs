@@ -77,7 +77,8 @@ impl Kernel {
     }
 
     fn send(&mut self, bytes: &[u8]) {
-        self.shared.answer(bytes, &mut self.desk);
+        let turn = self.shared.turn.lock().unwrap();
+        self.shared.answer(bytes, &mut self.desk, turn);
     }
 
     /// Sends a request and returns its answer's errno.

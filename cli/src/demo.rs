@@ -63,12 +63,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     watch::signals(events.clone())?;
     mounts::check_this_machine()?;
     let world = World::create(arguments.mount.as_deref(), &arguments.rate)?;
-    let daemons = Daemons::start(&world)?;
     let mut demo = Demo {
-        daemons,
+        daemons: Daemons::none(),
         world,
         show: Show::new(),
         started: Instant::now(),
+        sending: false,
         serving_since: None,
         trouble: None,
         last: None,
@@ -111,6 +111,8 @@ struct Demo {
     world: World,
     show: Show,
     started: Instant,
+    /// The collector was started.
+    sending: bool,
     serving_since: Option<Instant>,
     /// Why the last look at the gateway gave nothing, to be told if it never does.
     trouble: Option<String>,
@@ -125,6 +127,8 @@ impl Demo {
         seconds: Option<Duration>,
     ) -> Result<&'static str> {
         text::say(&self.world.introduction())?;
+        self.daemons
+            .start("qrng-gateway", self.world.gateway_config())?;
         watch::gateway(events.clone(), self.world.mount())?;
         loop {
             match queue.recv_timeout(TICK) {
@@ -160,6 +164,12 @@ impl Demo {
                 return Ok(());
             }
         };
+        if !std::mem::replace(&mut self.sending, true) {
+            // Not before the gateway listens: it would miss the first announcement, and refuse all
+            // packets until the second.
+            self.daemons
+                .start("qrng-collector", self.world.collector_config())?;
+        }
         if self.serving_since.is_none() && sample.document.buffer.fill_bytes > 0 {
             self.serving_since = Some(Instant::now());
             self.show

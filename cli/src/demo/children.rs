@@ -13,8 +13,6 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::world::World;
-
 /// A daemon that has not ended so long after SIGTERM is killed.
 const END_LIMIT: Duration = Duration::from_secs(5);
 /// The log of a dead daemon is waited for no longer than this.
@@ -30,42 +28,41 @@ const OVERRIDES: [&str; 3] = [
     "QRNG_HMAC_SECRET_KEY",
 ];
 
-/// The running pair, ended when dropped.
+/// The running daemons, ended when dropped.
 pub struct Daemons {
     daemons: Vec<Daemon>,
 }
 
 impl Daemons {
-    /// Starts the gateway, then the collector.
+    /// None yet.
+    pub fn none() -> Self {
+        Self {
+            daemons: Vec::with_capacity(2),
+        }
+    }
+
+    /// Starts a daemon.
     ///
     /// Must be called from the main thread: the children are told to die with the thread that
     /// started them.
-    pub fn start(world: &World) -> Result<Self> {
-        let mut started = Self {
-            daemons: Vec::with_capacity(2),
-        };
-        for (name, config) in [
-            ("qrng-gateway", world.gateway_config()),
-            ("qrng-collector", world.collector_config()),
-        ] {
-            let daemon = Daemon::start(&beside_this_program(name)?, name, config)?;
-            started.daemons.push(daemon);
-        }
-        Ok(started)
+    pub fn start(&mut self, name: &'static str, config: &Path) -> Result<()> {
+        let daemon = Daemon::start(&beside_this_program(name)?, name, config)?;
+        self.daemons.push(daemon);
+        Ok(())
     }
 
-    /// What a daemon that has ended on its own said at last; `None` while both run.
+    /// What a daemon that has ended on its own said at last; `None` while all run.
     pub fn obituary(&mut self) -> Option<String> {
         self.daemons.iter_mut().find_map(Daemon::obituary)
     }
 
-    /// The end of both logs.
+    /// The end of all logs.
     pub fn last_words(&self) -> String {
         let words: Vec<String> = self.daemons.iter().map(Daemon::last_words).collect();
         words.join("\n")
     }
 
-    /// Ends both: SIGTERM, and SIGKILL to one that takes too long.
+    /// Ends all: SIGTERM, and SIGKILL to one that takes too long.
     pub fn end(&mut self) {
         for daemon in &mut self.daemons {
             daemon.ask_to_end();

@@ -111,9 +111,7 @@ pub fn fit_to_mount_on(directory: &Path) -> Result<PathBuf> {
         Err(error) => bail!("--mount {shown}: {error}"),
     };
     if at(&canonical) > 0 {
-        bail!(
-            "--mount {shown}: something is mounted there already; choose another directory, or: umount {shown}"
-        );
+        bail!("--mount {shown}: something is mounted there already; choose another directory");
     }
     match fs::read_dir(&canonical).map(|mut entries| entries.next().is_none()) {
         Ok(true) => Ok(canonical),

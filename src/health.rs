@@ -9,6 +9,8 @@ mod limits;
 mod proportion;
 mod repeated;
 mod repetition;
+#[cfg(test)]
+mod testdata;
 
 pub use alarm::{Alarm, Test, Tier};
 

@@ -56,8 +56,16 @@ mod tests {
     const EXPONENTS: [f64; 4] = [-20.0, -30.0, -40.0, -60.0];
 
     const STATED: [Row; 4] = [
-        (WINDOW_BITS, 1.0, [(21, 589), (31, 609), (41, 625), (61, 652)]),
-        (WINDOW_BITS, 0.98, [(22, 596), (32, 616), (42, 632), (63, 659)]),
+        (
+            WINDOW_BITS,
+            1.0,
+            [(21, 589), (31, 609), (41, 625), (61, 652)],
+        ),
+        (
+            WINDOW_BITS,
+            0.98,
+            [(22, 596), (32, 616), (42, 632), (63, 659)],
+        ),
         (WINDOW_BYTES, 8.0, [(4, 13), (5, 16), (6, 19), (9, 25)]),
         (WINDOW_BYTES, 7.84, [(4, 13), (5, 17), (7, 20), (9, 26)]),
     ];
@@ -104,8 +112,16 @@ mod tests {
         for (window, h, row) in STATED {
             for (log2_alpha, (repetition, proportion)) in EXPONENTS.into_iter().zip(row) {
                 let alpha = log2_alpha.exp2();
-                assert_eq!(repetition_count(h, log2_alpha), repetition, "{h} {log2_alpha}");
-                assert_eq!(repetition_by_trials(h, alpha), repetition, "{h} {log2_alpha}");
+                assert_eq!(
+                    repetition_count(h, log2_alpha),
+                    repetition,
+                    "{h} {log2_alpha}"
+                );
+                assert_eq!(
+                    repetition_by_trials(h, alpha),
+                    repetition,
+                    "{h} {log2_alpha}"
+                );
                 assert_eq!(adaptive_proportion(window, h, log2_alpha), proportion);
                 assert_eq!(proportion_by_trials(window, h, alpha), proportion);
             }
@@ -132,6 +148,9 @@ mod tests {
 
     #[test]
     fn a_claim_of_nothing_can_never_fail() {
-        assert_eq!(adaptive_proportion(WINDOW_BITS, 0.0, -40.0), WINDOW_BITS + 1);
+        assert_eq!(
+            adaptive_proportion(WINDOW_BITS, 0.0, -40.0),
+            WINDOW_BITS + 1
+        );
     }
 }

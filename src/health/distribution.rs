@@ -30,7 +30,11 @@ pub fn ln_gamma(x: f64) -> f64 {
         1.0 / 1188.0,
         -691.0 / 360_360.0,
     ];
-    let series = TERMS.iter().rev().fold(0.0, |sum, term| sum * inverse_square + term) / y;
+    let series = TERMS
+        .iter()
+        .rev()
+        .fold(0.0, |sum, term| sum * inverse_square + term)
+        / y;
     (y - 0.5) * y.ln() - y + 0.5 * std::f64::consts::TAU.ln() + series - shift
 }
 
@@ -145,7 +149,13 @@ mod tests {
     /// With an even number of degrees of freedom the upper tail is a Poisson sum.
     #[test]
     fn tails_agree_with_the_poisson_sum() {
-        for (half, x) in [(1_u32, 3.0_f64), (5, 40.0), (127, 420.0), (127, 200.0), (127, 130.0)] {
+        for (half, x) in [
+            (1_u32, 3.0_f64),
+            (5, 40.0),
+            (127, 420.0),
+            (127, 200.0),
+            (127, 130.0),
+        ] {
             let mean = x / 2.0;
             let mut term = (-mean).exp();
             let (mut upper, mut lower) = (0.0, 0.0);
@@ -162,7 +172,11 @@ mod tests {
             let freedom = f64::from(2 * half);
             for (tail, sum) in [(Tail::Upper, upper), (Tail::Lower, lower)] {
                 let ln = ln_chi_square_tail(freedom, x, tail);
-                assert!((ln - sum.ln()).abs() < 1e-9, "{half} {x} {tail:?} {ln} {}", sum.ln());
+                assert!(
+                    (ln - sum.ln()).abs() < 1e-9,
+                    "{half} {x} {tail:?} {ln} {}",
+                    sum.ln()
+                );
             }
         }
     }

@@ -60,9 +60,11 @@ impl Histogram {
     /// The proportion of ones among the bits.
     pub fn proportion_of_ones(&self) -> f64 {
         let bytes = 0..=u8::MAX;
-        let ones = self.counts.iter().zip(bytes).map(|(&count, byte)| {
-            u64::from(count) * u64::from(byte.count_ones())
-        });
+        let ones = self
+            .counts
+            .iter()
+            .zip(bytes)
+            .map(|(&count, byte)| u64::from(count) * u64::from(byte.count_ones()));
         ones.sum::<u64>() as f64 / (8.0 * self.total())
     }
 
@@ -112,12 +114,74 @@ impl HistogramTests {
     /// Chi-square of the frequencies of bytes.
     pub fn chi_square(&self, histogram: &Histogram) -> Option<Finding> {
         let sample = BLOCK as u64;
-        self.chi_square.judge(Test::ChiSquare, histogram.chi_square(), sample)
+        self.chi_square
+            .judge(Test::ChiSquare, histogram.chi_square(), sample)
     }
 
     /// The proportion of ones.
     pub fn bias(&self, histogram: &Histogram) -> Option<Finding> {
         let sample = BLOCK as u64;
-        self.proportion.judge(Test::Bias, histogram.proportion_of_ones(), sample)
+        self.proportion
+            .judge(Test::Bias, histogram.proportion_of_ones(), sample)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::limits::BLOCK_LOG2_ALPHA;
+    use super::super::testdata;
+    use super::*;
+
+    fn histogram(data: &[u8]) -> Histogram {
+        let mut histogram = Histogram::new();
+        histogram.add(data);
+        histogram
+    }
+
+    #[test]
+    fn counts_every_byte_whatever_the_boundaries() {
+        let data = testdata::good(8, 5000);
+        let mut cut = Histogram::new();
+        data.chunks(77).for_each(|part| cut.add(part));
+        for value in 0..=u8::MAX {
+            let expected = data.iter().filter(|&&byte| byte == value).count();
+            assert_eq!(cut.counts[usize::from(value)], expected as u32);
+        }
+        assert_eq!(cut.counts, histogram(&data).counts);
+    }
+
+    #[test]
+    fn statistics_of_a_known_histogram() {
+        let mut data = vec![0_u8; 768];
+        data.extend(0..=255);
+        let histogram = histogram(&data);
+        assert_eq!(histogram.chi_square(), (765.0 * 765.0 + 255.0 * 9.0) / 4.0);
+        assert_eq!(histogram.proportion_of_ones(), 1024.0 / 8192.0);
+        let p = 769.0 / 1024.0_f64;
+        let upper = p + 2.576 * (p * (1.0 - p) / 1023.0).sqrt();
+        assert!((histogram.min_entropy() + upper.log2()).abs() < 1e-12);
+    }
+
+    /// 6.12 standard deviations for 2^-30, 7.14 for 2^-40.
+    #[test]
+    fn limits_of_the_proportion() {
+        let limits = HistogramTests::new(7.84, BLOCK_LOG2_ALPHA).proportion;
+        let deviations = |p: f64| (p - 0.5) * 2.0 * (8.0 * BLOCK as f64).sqrt();
+        assert!((deviations(limits.intermittent.1) - 6.12).abs() < 0.01);
+        assert!((deviations(limits.intermittent.0) + 6.12).abs() < 0.01);
+        assert!((deviations(limits.permanent.1) - 7.14).abs() < 0.01);
+    }
+
+    #[test]
+    fn good_data_passes_and_a_counter_is_too_even() {
+        let tests = HistogramTests::new(7.84, BLOCK_LOG2_ALPHA);
+        let good = histogram(&testdata::good(9, BLOCK));
+        assert_eq!(tests.chi_square(&good), None);
+        assert_eq!(tests.bias(&good), None);
+        assert_eq!(tests.total_failure(&good), None);
+        let counter = histogram(&(0..BLOCK).map(|i| i as u8).collect::<Vec<_>>());
+        let found = tests.chi_square(&counter).unwrap();
+        assert_eq!((found.tier, found.statistic), (Tier::Permanent, 0.0));
+        assert_eq!(found.limit, tests.chi_square.permanent.0);
     }
 }

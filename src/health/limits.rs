@@ -80,7 +80,11 @@ mod tests {
             intermittent: (2.0, 8.0),
             permanent: (1.0, 9.0),
         };
-        let judge = |x| limits.judge(Test::ChiSquare, x, 0).map(|f| (f.tier, f.limit));
+        let judge = |x| {
+            limits
+                .judge(Test::ChiSquare, x, 0)
+                .map(|f| (f.tier, f.limit))
+        };
         assert_eq!(judge(2.0), None);
         assert_eq!(judge(8.0), None);
         assert_eq!(judge(1.5), Some((Tier::Intermittent, 2.0)));

@@ -50,7 +50,9 @@ impl RepeatedData {
             let window = &data[at..][..PIECE + 1];
             if holds_place(window) {
                 for place in (at..at + PIECE).filter(|&i| is_place(data[i], data[i + 1])) {
-                    let Some(covered) = data.get(place..place + COVERED) else { break };
+                    let Some(covered) = data.get(place..place + COVERED) else {
+                        break;
+                    };
                     if self.remember(covered) {
                         repeats += 1;
                         first.get_or_insert(place as u64);
@@ -91,4 +93,38 @@ fn is_place(first: u8, second: u8) -> bool {
 fn holds_place(window: &[u8]) -> bool {
     let places = window.iter().zip(&window[1..]);
     places.fold(0, |any, (&a, &b)| any | u8::from(is_place(a, b))) != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{BLOCK, testdata};
+    use super::*;
+
+    #[test]
+    fn finds_a_repetition_at_any_distance_and_alignment() {
+        for distance in [BLOCK, BLOCK + 1, 100_003, 3 * BLOCK - 5] {
+            let data = testdata::good(20, distance);
+            let twice = [data.as_slice(), &data].concat();
+            let mut test = RepeatedData::new();
+            let found: Vec<_> = twice.chunks(BLOCK).map(|part| test.update(part)).collect();
+            assert!(found[..distance / BLOCK].iter().all(Option::is_none));
+            let found = found.into_iter().flatten().next().expect("a repetition");
+            assert_eq!(found.tier, Tier::Permanent);
+            assert!((distance as u64..(distance + BLOCK) as u64).contains(&found.sample));
+        }
+    }
+
+    #[test]
+    fn good_data_does_not_repeat() {
+        let mut test = RepeatedData::new();
+        assert_eq!(test.update(&testdata::good(21, 1 << 20)), None);
+    }
+
+    #[test]
+    fn remembers_one_place_in_4_kib_or_so() {
+        let mut test = RepeatedData::new();
+        test.update(&testdata::good(22, 1 << 20));
+        let remembered = test.seen.iter().filter(|&&digest| digest != 0).count();
+        assert!((180..330).contains(&remembered), "{remembered}");
+    }
 }

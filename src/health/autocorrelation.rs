@@ -127,11 +127,13 @@ impl Autocorrelation {
 fn shift_down(from: &[u8; PIECE], shift: u32, to: &mut [u8; PIECE]) {
     let (from, _) = from.as_chunks::<8>();
     let (to, _) = to.as_chunks_mut::<8>();
-    let words = from.iter().map(|bytes| u64::from_le_bytes(*bytes));
-    let next = words.clone().skip(1).chain([0]);
-    for ((to, word), next) in to.iter_mut().zip(words).zip(next) {
-        *to = ((word >> shift) | (next << 1 << (63 - shift))).to_le_bytes();
+    let last = from.len() - 1;
+    for i in 0..last {
+        let word = u64::from_le_bytes(from[i]);
+        let next = u64::from_le_bytes(from[i + 1]);
+        to[i] = ((word >> shift) | (next << 1 << (63 - shift))).to_le_bytes();
     }
+    to[last] = (u64::from_le_bytes(from[last]) >> shift).to_le_bytes();
 }
 
 /// Words that a step of the adder handles side by side; two make the best use of 128-bit registers.
@@ -251,7 +253,7 @@ mod tests {
     fn finds_each_lag() {
         let good = testdata::good(6, BLOCK);
         let choice = testdata::good(7, 8 * BLOCK);
-        for lag in 1..=LAGS {
+        for lag in [1, 2, 7, 8, 9, 31, 33, 56, 63, 64] {
             let mut data = good.clone();
             for i in (lag..8 * BLOCK).filter(|&i| choice[i] < 8) {
                 let earlier = (data[(i - lag) / 8] >> ((i - lag) % 8)) & 1 == 1;

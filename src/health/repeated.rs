@@ -71,11 +71,6 @@ impl RepeatedData {
         })
     }
 
-    /// Forgets everything.
-    pub fn reset(&mut self) {
-        self.seen.fill(0);
-    }
-
     /// Puts the digest of `covered` into its slot; whether it was there already.
     fn remember(&mut self, covered: &[u8]) -> bool {
         let hash = Sha256::digest(covered);

@@ -34,6 +34,8 @@ mod repetition;
 mod settings;
 #[cfg(test)]
 mod testdata;
+#[cfg(test)]
+mod verdicts;
 
 pub use alarm::{Alarm, Test, Tier};
 pub use battery::SAMPLE_LOG2_ALPHA;

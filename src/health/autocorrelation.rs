@@ -10,11 +10,11 @@
 //! then offsets into the shifted copy, so that 128 pairs cost two loads, an exclusive or and a share
 //! of a carry-save adder.
 //!
-//! After an eighth, a quarter and a half of the 64 KiB, a lag whose statistic so far lies within 1,
-//! 1.5 and 2 standard deviations is looked at no further and passes. This can only remove false
-//! alarms. It lets pass, besides, 8 % of what would lie just at the 2^-30 limit over the whole
-//! 64 KiB, 4 % of what would lie just at the 2^-40 limit, and 0.1 % at one and a half times that; it
-//! is found in the next 64 KiB if it stays.
+//! After an eighth, a quarter and a half of the 64 KiB, a lag whose statistic so far lies within
+//! 1.2, 1.7 and 2.2 standard deviations is looked at no further and passes. This can only remove
+//! false alarms. It also lets pass 11 % of what would lie just at the 2^-30 limit over the whole
+//! 64 KiB, 5.5 % of what would lie just at the 2^-40 limit, and 0.1 % at one and a half times that;
+//! each of the next 64 KiB has the same chance to find it.
 
 use super::BLOCK;
 use super::alarm::{Finding, Test, worst};
@@ -36,7 +36,7 @@ const PAIRS: usize = BASE * 8;
 const PIECES: usize = BLOCK / PIECE;
 
 /// After how many pieces a lag is left out whose statistic lies within how many deviations.
-const SCREENS: [(usize, f64); 3] = [(PIECES / 8, 1.0), (PIECES / 4, 1.5), (PIECES / 2, 2.0)];
+const SCREENS: [(usize, f64); 3] = [(PIECES / 8, 1.2), (PIECES / 4, 1.7), (PIECES / 2, 2.2)];
 
 /// Counts disagreements at every lag until 64 KiB have been seen.
 #[derive(Clone)]

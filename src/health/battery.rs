@@ -83,17 +83,17 @@ impl Battery {
         if self.uniform {
             let (pieces, _) = block.as_chunks::<PIECE>();
             for piece in pieces {
-                found[5] = found[5].or(self.autocorrelation.piece(piece));
+                found[8] = found[8].or(self.autocorrelation.piece(piece));
             }
         }
         self.bytes += block.len() as u64;
         self.window += block.len();
         if self.window >= BLOCK {
             self.window = 0;
-            found[6] = self.histogram_tests.total_failure(&self.histogram);
+            found[5] = self.histogram_tests.total_failure(&self.histogram);
             if self.uniform {
+                found[6] = self.histogram_tests.bias(&self.histogram);
                 found[7] = self.histogram_tests.chi_square(&self.histogram);
-                found[8] = self.histogram_tests.bias(&self.histogram);
             }
             self.min_entropy = Some(self.histogram.min_entropy());
             self.histogram.reset();

@@ -1,6 +1,6 @@
 //! Holds bytes back until they are judged.
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::alarm::Alarm;
 use super::monitor::{Monitor, Verdict};
@@ -77,8 +77,9 @@ impl Gate {
         self.monitor.restart();
     }
 
-    /// Wipes the block and keeps its memory: `Vec::zeroize` empties but does not free.
+    /// Wipes the block and keeps its memory.
     fn wipe(&mut self) {
-        self.held.zeroize();
+        crate::wipe(&mut self.held);
+        self.held.clear();
     }
 }

@@ -29,6 +29,7 @@
 //! There are no sockets, files or clocks here: time is an argument, in microseconds since the Unix epoch.
 #![forbid(unsafe_code)]
 
+pub mod health;
 pub mod keys;
 mod mac;
 pub mod packet;

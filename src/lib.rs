@@ -1,2 +1,41 @@
 //! The shared core of qrng: pure code that takes bytes and time and returns verdicts.
+//!
+//! qrng is a data diode for quantum random numbers: a collector beside the noise source pushes packets one way over
+//! UDP, and a gateway verifies them and hands each byte out once. Nothing here may need an answer.
+//!
+//! ```text
+//!  collector                                             gateway
+//!  ─────────                                             ───────
+//!  key file ─> keys                                      key file ─> keys
+//!                │                                                     │
+//!  epoch ─> session::Sealer ───── announcement ────────> session::Opener
+//!                │                                                     │
+//!  random  ─┐    │ seal                           packet ── replay ────┤ open ─> random bytes ─> record
+//!  report  ─┴────┴──────────────── data packet ───> door    window     │         or report
+//!                                                       │              │
+//!                                                       └─ order of checks: the gateway's `admit`
+//! ```
+//!
+//! | Module | What it knows |
+//! |---|---|
+//! | [`keys`] | key files, key ids |
+//! | [`packet`] | the bytes of both datagrams, and the one checked door for them |
+//! | [`session`] | HPKE session, ratchet, sealing and opening |
+//! | [`replay`] | which sequence numbers were seen |
+//! | [`report`] | kinds of noise source, the collector's report |
+//! | [`record`] | random bytes as lines of text |
+//! | [`units`] | sizes and rates as people write them |
+//!
+//! There are no sockets, files or clocks here: time is an argument, in microseconds since the Unix epoch.
 #![forbid(unsafe_code)]
+
+pub mod keys;
+mod mac;
+pub mod packet;
+pub mod record;
+pub mod replay;
+pub mod report;
+pub mod session;
+#[cfg(test)]
+mod testing;
+pub mod units;

@@ -1,0 +1,198 @@
+//! The text of key files, and which files may hold it.
+
+use super::{KeyError, KeyId, PSK_LEN, Role};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+const FORMAT: &str = "qrng-key-1";
+
+/// Why a file must not be trusted with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum KeyFileFault {
+    /// Others than its owner may use it, or it is not an ordinary private file.
+    #[error("its mode is {mode:04o}, and a key file's must be 0600 or 0400; run `chmod 600` on it")]
+    Mode {
+        /// The file's mode.
+        mode: u32,
+    },
+    /// It belongs to somebody else.
+    #[error(
+        "it belongs to user {owner}, and must belong to root or to user {euid}, who reads it; run `chown` on it"
+    )]
+    Owner {
+        /// The file's owner.
+        owner: u32,
+        /// Who reads it.
+        euid: u32,
+    },
+}
+
+/// Judges a key file by its permission bits (the type bits of `mode` are passed over), its owner, and who reads it.
+///
+/// # Errors
+/// [`KeyFileFault`] says what is wrong and how to mend it; the caller adds the file's name.
+pub fn vet_key_file(mode: u32, owner_uid: u32, euid: u32) -> Result<(), KeyFileFault> {
+    let mode = mode & 0o7777;
+    if !matches!(mode, 0o600 | 0o400) {
+        return Err(KeyFileFault::Mode { mode });
+    }
+    if owner_uid != 0 && owner_uid != euid {
+        return Err(KeyFileFault::Owner {
+            owner: owner_uid,
+            euid,
+        });
+    }
+    Ok(())
+}
+
+/// The entries of a key file, the role being right.
+pub(super) struct Entries {
+    pub id: KeyId,
+    pub key: Zeroizing<Vec<u8>>,
+    pub psk: Zeroizing<[u8; PSK_LEN]>,
+}
+
+/// An entry's line number and value.
+type Entry<'t> = Option<(usize, &'t str)>;
+
+pub(super) fn parse(text: &str, wanted: Role) -> Result<Entries, KeyError> {
+    let mut lines = text
+        .lines()
+        .enumerate()
+        .map(|(i, line)| (i + 1, line.trim()))
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+
+    let first = lines.next();
+    let line = first.map_or(1, |(line, _)| line);
+    if first.and_then(|(_, text)| entry(text)) != Some(("format", FORMAT)) {
+        return Err(KeyError::Format { line });
+    }
+    let (mut role, mut id, mut psk): (Entry, Entry, Entry) = (None, None, None);
+    let mut keys: [(Role, Entry); 2] = [(Role::Gateway, None), (Role::Collector, None)];
+    for (line, text) in lines {
+        let (name, value) = entry(text).ok_or(KeyError::Line { line })?;
+        let (name, slot) = match name {
+            "role" => ("role", &mut role),
+            "key-id" => ("key-id", &mut id),
+            "psk" => ("psk", &mut psk),
+            _ => match keys.iter_mut().find(|(role, _)| role.key_name() == name) {
+                Some((role, slot)) => (role.key_name(), slot),
+                None => {
+                    let name = quotable(name);
+                    let role = wanted;
+                    return Err(KeyError::UnknownName { line, name, role });
+                }
+            },
+        };
+        if slot.replace((line, value)).is_some() {
+            return Err(KeyError::Twice { line, name });
+        }
+    }
+    check_role(role, wanted)?;
+    for (role, key) in &keys {
+        if let (true, Some((line, _))) = (*role != wanted, key) {
+            let (line, name, role) = (*line, role.key_name().to_owned(), wanted);
+            return Err(KeyError::UnknownName { line, name, role });
+        }
+    }
+    let key = keys
+        .iter()
+        .find(|(role, _)| *role == wanted)
+        .and_then(|(_, key)| *key);
+    read_entries(id, key, psk, wanted)
+}
+
+/// A name as an error may quote it: nothing that could be part of a key in the wrong place.
+fn quotable(name: &str) -> String {
+    let word = name.len() <= 16 && name.chars().all(|c| c.is_ascii_alphabetic() || c == '-');
+    if word {
+        name.to_owned()
+    } else {
+        "?".to_owned()
+    }
+}
+
+fn entry(line: &str) -> Option<(&str, &str)> {
+    let (name, value) = line.split_once(char::is_whitespace)?;
+    Some((name, value.trim()))
+}
+
+fn check_role(role: Entry, wanted: Role) -> Result<(), KeyError> {
+    let (line, name) = role.ok_or(KeyError::Missing { name: "role" })?;
+    let found = [Role::Gateway, Role::Collector]
+        .into_iter()
+        .find(|role| role.name() == name);
+    let found = found.ok_or(KeyError::Role { line })?;
+    if found != wanted {
+        return Err(KeyError::Swapped { wanted, found });
+    }
+    Ok(())
+}
+
+fn read_entries(id: Entry, key: Entry, psk: Entry, role: Role) -> Result<Entries, KeyError> {
+    let mut entries = Entries {
+        id: KeyId([0; 4]),
+        key: Zeroizing::new(vec![0; role.key_len()]),
+        psk: Zeroizing::new([0; PSK_LEN]),
+    };
+    read_entry(id, "key-id", &mut entries.id.0)?;
+    read_entry(key, role.key_name(), &mut entries.key)?;
+    read_entry(psk, "psk", &mut *entries.psk)?;
+    for (name, bytes) in [("psk", &entries.psk[..]), (role.key_name(), &entries.key)] {
+        if is_constant(bytes) {
+            return Err(KeyError::Unusable { name });
+        }
+    }
+    Ok(entries)
+}
+
+fn read_entry(entry: Entry, name: &'static str, out: &mut [u8]) -> Result<(), KeyError> {
+    let (line, value) = entry.ok_or(KeyError::Missing { name })?;
+    let digits = out.len() * 2;
+    read_hex(value, out).ok_or(KeyError::Hex { line, name, digits })
+}
+
+/// Tells whether all bytes are equal: a placeholder, not a key.
+pub(super) fn is_constant(bytes: &[u8]) -> bool {
+    bytes.windows(2).all(|pair| pair[0] == pair[1])
+}
+
+/// Reads exactly as many hexadecimal digits as `out` needs.
+pub(super) fn read_hex(text: &str, out: &mut [u8]) -> Option<()> {
+    let text = text.as_bytes();
+    if text.len() != out.len() * 2 {
+        return None;
+    }
+    for (byte, digits) in out.iter_mut().zip(text.chunks_exact(2)) {
+        *byte = hex_value(digits[0])? << 4 | hex_value(digits[1])?;
+    }
+    Some(())
+}
+
+fn hex_value(digit: u8) -> Option<u8> {
+    let value = (digit as char).to_digit(16)?;
+    u8::try_from(value).ok()
+}
+
+/// The text of a key file.
+pub(super) fn write(role: Role, id: KeyId, key: &[u8], psk: &[u8; PSK_LEN]) -> Zeroizing<String> {
+    use std::fmt::Write;
+    // Room for all of it: growing would leave copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(key.len() * 2 + 512));
+    let hex = |text: &mut String, name: &str, bytes: &[u8]| {
+        text.push_str(name);
+        text.push(' ');
+        for byte in bytes {
+            let _ = write!(text, "{byte:02x}");
+        }
+        text.push('\n');
+    };
+    let _ = write!(
+        text,
+        "# Key of the qrng {role}, made by `qrng keygen`. It is secret: keep its mode 0600.\n\
+         format {FORMAT}\nrole {role}\nkey-id {id}\n"
+    );
+    hex(&mut text, role.key_name(), key);
+    hex(&mut text, "psk", psk);
+    text
+}

@@ -1,0 +1,144 @@
+//! The gateway's end of a session.
+
+use super::ratchet::{self, NoKeys, Ratchet, step_of};
+use super::{END, SessionError, suite};
+use crate::keys::{GatewayKey, KeyId};
+use crate::packet::{Announcement, Data, Id};
+use thiserror::Error;
+
+/// Why a data packet could not be opened. Nothing has changed then, the packet's bytes included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// Its step's keys were wiped.
+    #[error("the keys of the packet's step are gone")]
+    TooOld,
+    /// Its step is farther ahead than keys are derived for a packet that nobody has verified.
+    #[error("the packet is too many steps ahead")]
+    TooFarAhead,
+    /// Its HMAC is wrong.
+    #[error("the packet is not authentic")]
+    Forged,
+    /// Its HMAC is right and its AEAD tag is wrong.
+    #[error("the packet is authentic, and yet can't be decrypted")]
+    Undecryptable,
+}
+
+/// The gateway's end of a session: opens data packets and moves the ratchet.
+///
+/// It keeps no replay window: the caller checks the window before [`Opener::open`], and calls [`Opener::commit`] after.
+pub struct Opener {
+    key_id: KeyId,
+    epoch: u64,
+    id: Id,
+    ratchet: Ratchet,
+}
+
+impl Opener {
+    /// Joins the session that `announcement` starts, at the sequence number that it names.
+    ///
+    /// The HMAC is verified first; then comes the decapsulation, about 0.3 ms, and the way to the announced step,
+    /// about 1 us a step and at most a second.
+    ///
+    /// # Errors
+    /// [`SessionError::Forged`], [`SessionError::Kem`], or [`SessionError::Contradiction`].
+    pub fn start(key: &GatewayKey, announcement: &Announcement<'_>) -> Result<Self, SessionError> {
+        if !key.verifies(announcement) {
+            return Err(SessionError::Forged);
+        }
+        let id = announcement.id();
+        let s0 = suite::receive(key, announcement.epoch(), announcement.encapsulation())?;
+        if ratchet::epoch_tag(&s0) != id.tag || id.sequence > END {
+            return Err(SessionError::Contradiction);
+        }
+        let mut opener = Opener {
+            key_id: key.key_id(),
+            epoch: announcement.epoch(),
+            id,
+            ratchet: Ratchet::new(s0),
+        };
+        opener.advance(announcement);
+        Ok(opener)
+    }
+
+    /// The pair of keys.
+    #[must_use]
+    pub fn key_id(&self) -> KeyId {
+        self.key_id
+    }
+
+    /// The session's epoch.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The slot that the collector gave this gateway.
+    #[must_use]
+    pub fn slot(&self) -> u16 {
+        self.id.slot
+    }
+
+    /// The newest step that an authentic packet was in.
+    #[must_use]
+    pub fn step(&self) -> u64 {
+        self.ratchet.newest()
+    }
+
+    /// Tells whether a packet or an announcement with `id` claims to belong to this session.
+    #[must_use]
+    pub fn owns(&self, id: Id) -> bool {
+        id.tag == self.id.tag && id.slot == self.id.slot
+    }
+
+    /// Moves to the step that a later announcement of this session names.
+    ///
+    /// The announcement must have been verified. One that names an earlier step, or that is not of this session,
+    /// changes nothing.
+    pub fn advance(&mut self, announcement: &Announcement<'_>) {
+        let id = announcement.id();
+        if self.owns(id) && announcement.epoch() == self.epoch && id.sequence <= END {
+            // Packets of the step before may still be under way.
+            let step = step_of(id.sequence);
+            self.ratchet.advance(step, step.saturating_sub(1));
+        }
+    }
+
+    /// Verifies a packet's HMAC in constant time, then decrypts it where it lies.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the bytes are untouched then.
+    pub fn open<'d>(&mut self, data: Data<'d>) -> Result<&'d mut [u8], Refusal> {
+        let sequence = data.id().sequence;
+        let keys = self.ratchet.keys(step_of(sequence));
+        let keys = keys.map_err(|none| match none {
+            NoKeys::Gone => Refusal::TooOld,
+            NoKeys::TooFarAhead => Refusal::TooFarAhead,
+        })?;
+        let (signed, mac) = data.signed();
+        if !keys.mac.verify(signed, mac) {
+            return Err(Refusal::Forged);
+        }
+        let (header, text, tag) = data.into_sealed();
+        match keys.decrypt(sequence, header, text, tag) {
+            Some(()) => Ok(text),
+            None => Err(Refusal::Undecryptable),
+        }
+    }
+
+    /// Moves the ratchet to a packet that [`Opener::open`] opened, and wipes the keys of the steps
+    /// before that of `oldest`, the oldest number that the replay window reaches.
+    pub fn commit(&mut self, sequence: u64, oldest: u64) {
+        self.ratchet.advance(step_of(sequence), step_of(oldest));
+    }
+}
+
+impl std::fmt::Debug for Opener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opener")
+            .field("key_id", &self.key_id)
+            .field("epoch", &self.epoch)
+            .field("slot", &self.id.slot)
+            .field("step", &self.ratchet.newest())
+            .finish_non_exhaustive()
+    }
+}

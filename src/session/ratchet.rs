@@ -1,0 +1,254 @@
+//! The ratchet: every 65536 packets a step, each step with keys of its own, and no way back.
+//!
+//! ```text
+//!            HKDF-Expand(S_i, "qrng step", 96)
+//!  S_0 ───────┬──────────> S_1 ───────┬──────────> S_2 ...
+//!             ├─ MAC key 0            ├─ MAC key 1
+//!             └─ AEAD key 0           └─ AEAD key 1
+//! ```
+//!
+//! HKDF-Expand is that of RFC 5869 section 2.3 with SHA-256; the 96 bytes are MAC key, AEAD key, next secret.
+//! S_i is wiped as soon as it is expanded, a step's keys as soon as the replay window has left the step.
+
+use crate::mac::Mac;
+use crate::packet::EpochTag;
+use aes_gcm::aead::inout::InOutBuf;
+use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit};
+use hkdf::Hkdf;
+use sha2::Sha256;
+use std::collections::VecDeque;
+use zeroize::Zeroizing;
+
+/// Packets of one step.
+pub const STEP_PACKETS: u64 = 1 << 16;
+/// A session is renewed after this many steps, which bounds how far anybody has to catch up.
+pub const SESSION_STEPS: u64 = 1 << 20;
+/// Steps that an unauthenticated packet may be ahead.
+pub const STEPS_AHEAD: u64 = 16;
+
+/// S_i, or whatever else nobody may see.
+pub(super) type Secret = Zeroizing<[u8; 32]>;
+
+/// The step that a sequence number belongs to.
+pub(super) fn step_of(sequence: u64) -> u64 {
+    sequence / STEP_PACKETS
+}
+
+/// Reads a secret as the pseudorandom key that it is, and expands it.
+fn expand(secret: &Secret, label: &[u8], out: &mut [u8]) {
+    // Both fail for lengths alone: a key shorter than a hash, an output longer than 255 hashes. Neither can be here,
+    // and if one were, the keys would stay zero on this side only, and nothing would verify.
+    if let Ok(hkdf) = Hkdf::<Sha256>::from_prk(&**secret) {
+        let _ = hkdf.expand(label, out);
+    }
+}
+
+/// The tag that every packet of the session bears.
+pub(super) fn epoch_tag(s0: &Secret) -> EpochTag {
+    let mut tag = [0; 6];
+    expand(s0, b"qrng epoch tag", &mut tag);
+    EpochTag(tag)
+}
+
+/// The keys of one step. Boxed wherever it is kept, so that moving it leaves no copy behind.
+pub(super) struct StepKeys {
+    pub mac: Mac,
+    aead: Aes256Gcm,
+}
+
+impl StepKeys {
+    fn nonce(sequence: u64) -> [u8; 12] {
+        let mut nonce = [0; 12];
+        nonce[4..].copy_from_slice(&sequence.to_be_bytes());
+        nonce
+    }
+
+    /// Encrypts `text` in place and returns the tag; [`None`] if it is longer than the AEAD allows.
+    pub fn encrypt(&self, sequence: u64, aad: &[u8], text: &mut [u8]) -> Option<[u8; 16]> {
+        let nonce = Self::nonce(sequence);
+        let text = InOutBuf::from(text);
+        let tag = self.aead.encrypt_inout_detached((&nonce).into(), aad, text);
+        tag.ok().map(Into::into)
+    }
+
+    /// Decrypts `text` in place if the tag is right; leaves it as it is if not.
+    pub fn decrypt(&self, sequence: u64, aad: &[u8], text: &mut [u8], tag: &[u8]) -> Option<()> {
+        let nonce = Self::nonce(sequence);
+        let tag = tag.try_into().ok()?;
+        let text = InOutBuf::from(text);
+        let done = self
+            .aead
+            .decrypt_inout_detached((&nonce).into(), aad, text, tag);
+        done.ok()
+    }
+}
+
+/// The secrets still to come: S_step, not yet expanded.
+pub(super) struct Chain {
+    secret: Secret,
+    step: u64,
+}
+
+impl Chain {
+    pub fn new(s0: Secret) -> Self {
+        Chain {
+            secret: s0,
+            step: 0,
+        }
+    }
+
+    /// The step whose keys [`Chain::next`] gives.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// The keys of this step; the chain moves to the next one.
+    pub fn next(&mut self) -> Box<StepKeys> {
+        let mut okm = Zeroizing::new([0; 96]);
+        expand(&self.secret, b"qrng step", &mut *okm);
+        let mut key = Secret::default();
+        key.copy_from_slice(&okm[..32]);
+        let mac = Mac::new(&key);
+        key.copy_from_slice(&okm[32..64]);
+        let aead = Aes256Gcm::new((&*key).into());
+        self.secret.copy_from_slice(&okm[64..]);
+        self.step += 1;
+        Box::new(StepKeys { mac, aead })
+    }
+
+    /// Moves to the next step without making the keys of this one.
+    fn skip(&mut self) {
+        let mut okm = Zeroizing::new([0; 96]);
+        expand(&self.secret, b"qrng step", &mut *okm);
+        self.secret.copy_from_slice(&okm[64..]);
+        self.step += 1;
+    }
+}
+
+/// Why there are no keys for a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoKeys {
+    /// They were wiped.
+    Gone,
+    /// Too far ahead to be derived for a packet that nobody has verified.
+    TooFarAhead,
+}
+
+/// The receiver's keys: of the newest step, of the one before while the window reaches it, and those derived for trial.
+///
+/// ```text
+///   first            newest                 first + keys.len() = chain.step
+///     │ previous step │ newest │ for trial ...│  (at most STEPS_AHEAD)
+/// ```
+pub(super) struct Ratchet {
+    chain: Chain,
+    first: u64,
+    keys: VecDeque<Box<StepKeys>>,
+    newest: u64,
+}
+
+impl Ratchet {
+    pub fn new(s0: Secret) -> Self {
+        Ratchet {
+            chain: Chain::new(s0),
+            first: 0,
+            keys: VecDeque::with_capacity(STEPS_AHEAD as usize + 2),
+            newest: 0,
+        }
+    }
+
+    /// The newest step that an authenticated packet was in.
+    pub fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// The keys of `step`, derived if need be. Costs at most [`STEPS_AHEAD`] derivations a verified step,
+    /// however many packets ask.
+    pub fn keys(&mut self, step: u64) -> Result<&StepKeys, NoKeys> {
+        let index = step.checked_sub(self.first).ok_or(NoKeys::Gone)?;
+        if step.saturating_sub(self.newest) > STEPS_AHEAD {
+            return Err(NoKeys::TooFarAhead);
+        }
+        while self.chain.step() <= step {
+            self.keys.push_back(self.chain.next());
+        }
+        let index = usize::try_from(index).map_err(|_| NoKeys::TooFarAhead)?;
+        self.keys.get(index).map(|keys| &**keys).ok_or(NoKeys::Gone)
+    }
+
+    /// Moves to `step`, which an authenticated packet named, and wipes the keys before `oldest`.
+    pub fn advance(&mut self, step: u64, oldest: u64) {
+        self.newest = self.newest.max(step);
+        while self.first < oldest.min(self.newest) {
+            if self.keys.pop_front().is_none() {
+                self.chain.skip();
+            }
+            self.first += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digits = text.as_bytes().chunks(2);
+        digits
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    }
+
+    /// RFC 5869 appendix A.1: the expansion used here is the published one.
+    #[test]
+    fn hkdf_expand_known_answer() {
+        let prk = hex("077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5");
+        let mut secret = Secret::default();
+        secret.copy_from_slice(&prk);
+        let mut okm = [0; 42];
+        expand(&secret, &hex("f0f1f2f3f4f5f6f7f8f9"), &mut okm);
+        let expected =
+            "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865";
+        assert_eq!(okm[..], hex(expected));
+    }
+
+    fn sign(keys: &StepKeys) -> [u8; 32] {
+        keys.mac.sign(b"which step?")
+    }
+
+    #[test]
+    fn both_ways_to_a_step_give_its_keys() {
+        let mut chain = Chain::new(Secret::default());
+        let all: Vec<_> = (0..40).map(|_| sign(&chain.next())).collect();
+        let mut ratchet = Ratchet::new(Secret::default());
+        assert_eq!(sign(ratchet.keys(3).unwrap()), all[3]);
+        assert_eq!(sign(ratchet.keys(0).unwrap()), all[0]);
+        assert_eq!(sign(ratchet.keys(16).unwrap()), all[16]);
+        assert_eq!(ratchet.keys(17).err(), Some(NoKeys::TooFarAhead));
+        // A jump over steps both derived and not.
+        ratchet.advance(30, 29);
+        assert_eq!(sign(ratchet.keys(30).unwrap()), all[30]);
+        assert_eq!(sign(ratchet.keys(29).unwrap()), all[29]);
+        assert_eq!(ratchet.keys(28).err(), Some(NoKeys::Gone));
+        ratchet.advance(30, 30);
+        assert_eq!(ratchet.keys(29).err(), Some(NoKeys::Gone));
+        assert_eq!(sign(ratchet.keys(39).unwrap()), all[39]);
+        // Backwards is no way.
+        ratchet.advance(2, 1);
+        assert_eq!(ratchet.newest(), 30);
+        assert_eq!(ratchet.keys.len(), 10);
+    }
+
+    #[test]
+    fn trials_are_bounded_and_kept() {
+        let mut ratchet = Ratchet::new(Secret::default());
+        for step in (0..=u64::MAX).step_by(u64::MAX as usize / 1000) {
+            let _ = ratchet.keys(step);
+        }
+        for step in 0..100 {
+            let _ = ratchet.keys(step);
+        }
+        assert_eq!(ratchet.keys.len() as u64, STEPS_AHEAD + 1);
+        assert_eq!(ratchet.chain.step(), STEPS_AHEAD + 1);
+    }
+}

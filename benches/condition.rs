@@ -10,12 +10,14 @@ use qrng_simd::Path;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// Bytes of input in one round: what a collector handles at once.
-const INPUT: usize = 1 << 20;
-const ROUNDS: usize = 60;
+/// Bytes of input in one round: about what a collector handles at once, and short enough to fit between two
+/// interruptions on a busy machine.
+const INPUT: usize = 1 << 17;
+/// Rounds of one measurement go on for at least this long.
+const TIME: Duration = Duration::from_millis(500);
 
 fn main() {
-    let input = matrix::generate(Sizes::new(4096, 2048).expect("sizes"), "bench input");
+    let input = matrix::generate(Sizes::new(2048, 512).expect("sizes"), "bench input");
     assert_eq!(input.len(), INPUT);
     let mut copied = vec![0; INPUT];
     let copy = best(|| black_box(&mut copied).copy_from_slice(black_box(&input)));
@@ -77,7 +79,7 @@ fn streams(input: &[u8], copy: Duration) {
         // Pieces that fit no block: part of each is held back.
         let time = best(|| {
             out.clear();
-            for piece in black_box(input).chunks(65_500) {
+            for piece in black_box(input).chunks(30_000) {
                 conditioner.condition(piece, &mut out);
             }
         });
@@ -121,12 +123,14 @@ fn available(paths: &[Path]) -> impl Iterator<Item = Path> {
 /// The shortest of many rounds, after one that does not count.
 fn best(mut round: impl FnMut()) -> Duration {
     round();
-    let times = (0..ROUNDS).map(|_| {
+    let begin = Instant::now();
+    let mut shortest = Duration::MAX;
+    while begin.elapsed() < TIME {
         let start = Instant::now();
         round();
-        start.elapsed()
-    });
-    times.min().unwrap_or_default()
+        shortest = shortest.min(start.elapsed());
+    }
+    shortest
 }
 
 fn print(name: &str, way: &str, time: Duration, copy: Duration) {

@@ -4,7 +4,7 @@
 //!
 //! Many blocks are multiplied at once. The portable way ("four Russians") turns 64 blocks into bit slices, word `i` of
 //! which holds bit `i` of each block; for each eight slices it tabulates all 256 sums, and a row then adds one of
-//! them, chosen by eight bits of the matrix:
+//! them, chosen by eight bits of the matrix (compiled a second time for AVX2):
 //!
 //! ```text
 //!  blocks ── transpose ─> slices ── 8 at a time ─> 256 sums ── sum[matrix byte] ─> row's slice ── transpose ─> blocks
@@ -41,7 +41,7 @@ enum Kernel {
 
 impl Matrix {
     /// The ways to multiply, best first.
-    pub const PATHS: &'static [Path] = &[Path::Gfni, Path::Portable];
+    pub const PATHS: &'static [Path] = &[Path::Gfni, Path::Avx2, Path::Portable];
 
     /// Prepares a matrix of `output_bits` rows and `input_bits` columns. `None` if a size is zero or no multiple of
     /// 64, or if `rows` does not hold exactly the matrix.
@@ -97,6 +97,14 @@ impl Matrix {
         let input = &input[..blocks * 8 * self.input_words];
         let out = &mut out[..blocks * 8 * self.output_words];
         match &self.kernel {
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Sliced(columns) if self.path == Path::Avx2 => {
+                #[expect(unsafe_code, reason = "calls a function compiled for AVX2")]
+                // SAFETY: `path` is `Avx2` only if the processor has AVX2 (invariant of the field).
+                unsafe {
+                    columns.multiply_avx2(self.input_words, input, out, &mut self.scratch);
+                }
+            }
             Kernel::Sliced(columns) => {
                 columns.multiply(self.input_words, input, out, &mut self.scratch);
             }

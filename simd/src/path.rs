@@ -7,6 +7,8 @@ pub enum Path {
     Portable,
     /// `PEXT` (BMI2), for von Neumann's rule.
     Pext,
+    /// 256-bit vectors (AVX2), for a matrix.
+    Avx2,
     /// `GF2P8AFFINEQB` (GFNI) on 512-bit vectors, for a matrix.
     Gfni,
     /// `PCLMULQDQ`, for a Toeplitz matrix.
@@ -22,6 +24,7 @@ impl Path {
         match self {
             Path::Portable => "portable",
             Path::Pext => "pext",
+            Path::Avx2 => "avx2",
             Path::Gfni => "gfni",
             Path::Pclmul => "pclmul",
             Path::Vpclmul => "vpclmul",
@@ -44,6 +47,7 @@ impl Path {
                     && is_x86_feature_detected!("popcnt")
                     && !microcoded
             }
+            Path::Avx2 => is_x86_feature_detected!("avx2"),
             Path::Gfni => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("gfni"),
             Path::Pclmul => is_x86_feature_detected!("pclmulqdq"),
             Path::Vpclmul => {

@@ -142,7 +142,14 @@ impl Toeplitz {
             #[expect(unsafe_code, reason = "calls a function compiled for PCLMULQDQ")]
             // SAFETY: without a matrix `path` is `Vpclmul` or `Pclmul`, the latter only if the processor has it.
             unsafe {
-                clmul::multiply_1(self.input_words, self.output_words, &self.seed, input, out);
+                clmul::multiply_1(
+                    self.input_words,
+                    self.output_words,
+                    &self.seed,
+                    input,
+                    out,
+                    &mut self.scratch,
+                );
             }
         }
         blocks

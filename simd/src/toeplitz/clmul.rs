@@ -39,28 +39,43 @@ pub(super) fn multiply_1(
     seed: &[u64],
     input: &[u8],
     out: &mut [u8],
+    scratch: &mut Vec<u64>,
 ) {
     let pairs = input_words.div_ceil(2);
+    scratch.clear();
+    scratch.resize(2 * pairs, 0);
+    let (x, _) = scratch.as_chunks_mut::<2>();
     let blocks = input.chunks_exact(8 * input_words);
     for (block, out) in blocks.zip(out.chunks_exact_mut(8 * output_words)) {
+        // Last pair first, as the seed runs forward.
+        for (p, x) in x.iter_mut().rev().enumerate() {
+            *x = [word(block, 2 * p), word(block, 2 * p + 1)];
+        }
         let mut upper_before = 0;
         for w in 0..=output_words {
             let d = input_words + w - 1;
             let (seed, _) = seed[d + 2 - 2 * pairs..d + 2].as_chunks::<2>();
-            let mut sum = [_mm_setzero_si128(); 2];
-            for (p, s) in seed.iter().rev().enumerate() {
-                let x = pair([word(block, 2 * p), word(block, 2 * p + 1)]);
-                let s = pair(*s);
-                sum[0] = _mm_xor_si128(sum[0], _mm_clmulepi64_si128::<0x10>(x, s));
-                sum[1] = _mm_xor_si128(sum[1], _mm_clmulepi64_si128::<0x01>(x, s));
-            }
-            let (lower, upper) = halves(_mm_xor_si128(sum[0], sum[1]));
+            let (lower, upper) = halves(sum_1(x, seed));
             if w > 0 {
                 set_word(out, w - 1, lower ^ upper_before);
             }
             upper_before = upper;
         }
     }
+}
+
+/// The sum of one place.
+#[inline]
+#[target_feature(enable = "pclmulqdq,sse2")]
+fn sum_1(x: &[[u64; 2]], seed: &[[u64; 2]]) -> __m128i {
+    let mut sum = _mm_setzero_si128();
+    let mut other = _mm_setzero_si128();
+    for (x, s) in x.iter().zip(seed) {
+        let (x, s) = (pair(*x), pair(*s));
+        sum = _mm_xor_si128(sum, _mm_clmulepi64_si128::<0x10>(x, s));
+        other = _mm_xor_si128(other, _mm_clmulepi64_si128::<0x01>(x, s));
+    }
+    _mm_xor_si128(sum, other)
 }
 
 /// Multiplies whole blocks, four at a time. `seed` is a word of zero and the words of `z * s`.

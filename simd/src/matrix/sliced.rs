@@ -75,10 +75,14 @@ impl Columns {
     ) {
         let output_words = self.rows / 64;
         scratch.clear();
-        scratch.resize((64 * input_words + self.rows + 256) * L, 0);
+        scratch.resize((64 * input_words + self.rows + 2 * 256) * L, 0);
         let (slices, _) = scratch.as_chunks_mut::<L>();
         let (x, rest) = slices.split_at_mut(64 * input_words);
-        let (y, sums) = rest.split_at_mut(self.rows);
+        let (y, rest) = rest.split_at_mut(self.rows);
+        let (tables, _) = rest.as_chunks_mut::<256>();
+        let [first_sums, second_sums] = tables else {
+            return;
+        };
 
         for w in 0..input_words {
             for lane in 0..L {
@@ -92,11 +96,18 @@ impl Columns {
                 }
             }
         }
-        let columns = self.bytes.chunks_exact(self.rows);
-        for (eight, column) in x.chunks_exact(8).zip(columns) {
-            tabulate(eight, sums);
-            for (row, &index) in y.iter_mut().zip(column) {
-                add(row, &sums[usize::from(index)]);
+        let columns = self.bytes.chunks_exact(2 * self.rows);
+        for (slices, columns) in x.chunks_exact(16).zip(columns) {
+            // Two byte columns at a time, so that each sum of a row is fetched and stored half as often.
+            let (first, second) = columns.split_at(self.rows);
+            let (first_slices, second_slices) = slices.split_at(8);
+            tabulate(first_slices, first_sums);
+            tabulate(second_slices, second_sums);
+            for ((row, &a), &b) in y.iter_mut().zip(first).zip(second) {
+                let (a, b) = (first_sums[usize::from(a)], second_sums[usize::from(b)]);
+                for (lane, sum) in row.iter_mut().enumerate() {
+                    *sum ^= a[lane] ^ b[lane];
+                }
             }
         }
         for w in 0..output_words {
@@ -116,19 +127,11 @@ impl Columns {
 
 /// All sums of eight slices: sum `i` is that of the slices whose bit is set in `i`.
 #[inline(always)]
-fn tabulate<const L: usize>(slices: &[[u64; L]], sums: &mut [[u64; L]]) {
+fn tabulate<const L: usize>(slices: &[[u64; L]], sums: &mut [[u64; L]; 256]) {
     for (bit, slice) in slices.iter().enumerate() {
         let (known, new) = sums.split_at_mut(1 << bit);
         for (sum, without) in new.iter_mut().zip(known) {
-            *sum = *without;
-            add(sum, slice);
+            *sum = std::array::from_fn(|lane| without[lane] ^ slice[lane]);
         }
-    }
-}
-
-#[inline(always)]
-fn add<const L: usize>(sum: &mut [u64; L], slice: &[u64; L]) {
-    for (a, b) in sum.iter_mut().zip(slice) {
-        *a ^= b;
     }
 }

@@ -41,3 +41,12 @@ pub mod session;
 #[cfg(test)]
 mod testing;
 pub mod units;
+
+/// Overwrites `bytes` with zeros in a way that the compiler may not leave out.
+///
+/// A fill and a barrier: `zeroize` on a slice writes byte by byte, which would cost more than the
+/// decryption of a packet.
+pub fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    zeroize::optimization_barrier(bytes);
+}

@@ -140,7 +140,7 @@ impl Sealer {
         self.next
     }
 
-    /// Tells whether it is time to start a session with a newer epoch: after 2^36 packets.
+    /// Tells whether it is time to start a session with a newer epoch: after 2^34 packets.
     /// Another 65536 packets can be sealed from then on.
     #[must_use]
     pub fn spent(&self) -> bool {

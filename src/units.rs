@@ -6,6 +6,10 @@
 //! ```
 //! Units are case-insensitive, except that the `i` decides: `KiB` is 1024 bytes, `kB` is 1000.
 
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Visitor};
 use thiserror::Error;
 
 /// Why a size or a rate could not be understood.
@@ -58,6 +62,54 @@ const BIT_UNITS: [(&str, u64); 4] = [
 ];
 /// More decimals than this say nothing about a number of bytes.
 const MAX_DECIMALS: usize = 9;
+
+/// A size or a rate as it stands in a configuration file: text with a unit, or a whole number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Amount(String);
+
+impl Amount {
+    /// The size, in bytes.
+    ///
+    /// # Errors
+    /// As [`parse_size`].
+    pub fn size(&self) -> Result<u64, UnitError> {
+        parse_size(&self.0)
+    }
+
+    /// The text as it was written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Amount {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl Visitor<'_> for Either {
+            type Value = Amount;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string such as \"16 MiB\" or a whole number")
+            }
+            fn visit_i64<E>(self, number: i64) -> Result<Amount, E> {
+                Ok(Amount(number.to_string()))
+            }
+            fn visit_u64<E>(self, number: u64) -> Result<Amount, E> {
+                Ok(Amount(number.to_string()))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Amount, E> {
+                Ok(Amount(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
 
 /// Reads a size in bytes, such as `16 MiB`, `64 KiB`, `1.5 GB` or `4096`.
 ///

@@ -1,2 +1,51 @@
-//! The qrng command.
-fn main() {}
+//! The `qrng` command: make keys, look at running daemons, try the whole chain.
+//!
+//! ```text
+//! keygen   keygen.rs                     two key files, written once, mode 0600
+//! status   status.rs  status/document.rs status/render.rs
+//!          read two documents -> what they mean -> text for people
+//! demo     demo.rs    demo/world.rs demo/children.rs demo/watch.rs demo/mounts.rs
+//!          both daemons on this machine, and nothing left of them afterwards
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod demo;
+mod keygen;
+mod status;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Quantum random numbers through a one-way link: keys, status and a demonstration.
+#[derive(Parser)]
+#[command(name = "qrng", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make the two key files of a link: one for the gateway, one for the collector
+    Keygen(keygen::Arguments),
+    /// Show what the daemons on this machine do (exit code 0: serving, 1: not serving, 2: nothing found)
+    Status(status::Arguments),
+    /// Run a collector and a gateway here with simulated noise, and leave nothing behind
+    Demo(demo::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Keygen(arguments) => keygen::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+    };
+    outcome.unwrap_or_else(|error| {
+        // The reader of standard error may be gone; there is nobody else to tell.
+        let _ = text::complain(&format!("qrng: {error:#}"));
+        ExitCode::FAILURE
+    })
+}

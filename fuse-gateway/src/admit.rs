@@ -33,7 +33,6 @@ use qrng::replay::Replay;
 use qrng::report::{Kinds, Report};
 use qrng::session::{Refusal, SessionError};
 use std::io;
-use zeroize::Zeroize;
 
 mod reject;
 mod session;
@@ -191,7 +190,7 @@ impl Admit {
         if timestamp_us > self.bound_us {
             let to_us = timestamp_us.saturating_add(BOUND_AHEAD_US);
             if bound.advance(to_us).is_err() {
-                plain.zeroize();
+                qrng::wipe(plain);
                 return Err(Reject::BoundNotWritten);
             }
             self.bound_us = to_us;
@@ -331,7 +330,7 @@ fn content(plain: &mut [u8], accept: Kinds) -> Result<Admitted<'_>, Reject> {
         },
         None => Reject::UnknownContent,
     };
-    bytes.zeroize();
+    qrng::wipe(bytes);
     Err(reject)
 }
 

@@ -1,2 +1,161 @@
-//! To be filled.
+//! The gateway: packets come in over UDP, each verified byte is handed out once as files.
+//!
+//! ```text
+//!             thread `receive`                                threads `fuse-N`, `parked`
+//!  UDP ──> receive ──> admit ──> buffer (bounded, locked) ──> kernel <──> tree ──> readers
+//!          recvmmsg    parse, check,   discard or replace     request loop, reads that wait
+//!                      verify, commit  when full
+//!                        │
+//!                      link: counters, session, sources ──> status (file), watch (log, rates)
+//! ```
+//!
+//! `unsafe` appears nowhere in this crate.
+#![forbid(unsafe_code)]
+
 pub mod admit;
+pub mod bound;
+pub mod buffer;
+pub mod config;
+pub mod counters;
+pub mod kernel;
+pub mod link;
+pub mod receive;
+pub mod status;
+pub mod tree;
+pub mod watch;
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use log::{error, info, warn};
+use nix::unistd::{getegid, geteuid};
+use qrng_daemon::{Ending, Supervisor};
+
+use crate::admit::Admit;
+use crate::bound::{BoundFile, StartBound};
+use crate::buffer::Buffer;
+use crate::config::Config;
+use crate::kernel::{LoopEnd, Mount, MountOptions};
+use crate::link::Link;
+use crate::receive::{Receiver, now_us};
+use crate::status::Status;
+use crate::tree::Tree;
+use crate::watch::Rates;
+
+/// Runs the gateway until a signal asks it to end, or a part of it fails.
+///
+/// # Errors
+/// Something that cannot be set up: the text says what and how to mend it. Nothing is left behind.
+pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> {
+    prepare_directory(&config.runtime_directory)?;
+    let bound = BoundFile::new(&config.runtime_directory);
+    let start = bound.load(now_us())?;
+    tell_bound(start);
+    // The socket comes first: it is what a second gateway on this host is refused by.
+    let socket = receive::open(config.listen, config.receive_buffer)?;
+    let buffer = Arc::new(
+        Buffer::new(config.buffer_size, config.overflow).with_context(|| {
+            format!(
+                "no memory for a buffer of {} bytes; set `buffer.size` lower",
+                config.buffer_size
+            )
+        })?,
+    );
+    let link = Arc::new(Link::default());
+    let rates = Arc::new(Rates::default());
+    let status = Arc::new(Status {
+        link: Arc::clone(&link),
+        buffer: Arc::clone(&buffer),
+        rates: Arc::clone(&rates),
+        stall_limit_s: config.stall_limit_s,
+        started: Instant::now(),
+    });
+    let document = Arc::clone(&status);
+    let tree = Arc::new(Tree::new(
+        Arc::clone(&buffer),
+        Arc::new(move || document.document()),
+        (geteuid().as_raw(), getegid().as_raw()),
+        now_us() / 1_000_000,
+    ));
+    let mount = mount(&config, supervisor, &tree)?;
+    info!(
+        "serving at {}, listening on UDP {}, buffer {} bytes",
+        mount.point().display(),
+        config.listen,
+        config.buffer_size
+    );
+
+    let admit = Admit::new(config.keys, start.micros(), config.accept);
+    let receiver = Receiver::new(socket, admit, bound, Arc::clone(&buffer), Arc::clone(&link));
+    supervisor.spawn("receive", move || receiver.run())?;
+    supervisor.spawn("watch", move || watch::run(&status, &tree))?;
+
+    let ending = supervisor.wait();
+    let result = match &ending {
+        Ending::Signal(signal) => {
+            info!("{signal}: ending");
+            ExitCode::SUCCESS
+        }
+        Ending::Thread { .. } => {
+            error!("{ending}; ending");
+            ExitCode::FAILURE
+        }
+    };
+    if let Err(e) = mount.stop() {
+        error!("{e}");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(result)
+}
+
+fn mount(config: &Config, supervisor: &Supervisor, tree: &Arc<Tree>) -> anyhow::Result<Mount> {
+    let reporter = supervisor.reporter();
+    let options = MountOptions {
+        point: config.mount.clone(),
+        allow_other: config.allow_other.unwrap_or(geteuid().is_root()),
+        threads: 0,
+        on_end: Arc::new(move |end: LoopEnd| {
+            // Nobody listens once the process is ending anyway.
+            let _ = reporter.send(Ending::Thread {
+                name: end.thread,
+                error: end.why.to_string(),
+            });
+        }),
+    };
+    Ok(Mount::start(options, Arc::clone(tree))?)
+}
+
+fn prepare_directory(path: &Path) -> anyhow::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(path)
+        .with_context(|| {
+            format!(
+                "runtime-directory {} cannot be made; make it, or name another",
+                path.display()
+            )
+        })
+}
+
+fn tell_bound(start: StartBound) {
+    match start {
+        StartBound::Kept(bound_us) => {
+            let ahead_s = bound_us.saturating_sub(now_us()) / 1_000_000;
+            if ahead_s > 10 {
+                warn!(
+                    "packets are refused for {ahead_s} s: the last run accepted later ones, so the clock was set back; \
+                     set it right, or wait"
+                );
+            }
+        }
+        StartBound::Fresh(_) => info!(
+            "first start since boot: packets are accepted in 5 s, when nothing that an earlier run accepted can be valid"
+        ),
+    }
+}

@@ -21,8 +21,8 @@ use zeroize::Zeroizing;
 
 /// Packets of one step.
 pub const STEP_PACKETS: u64 = 1 << 16;
-/// A session is renewed after this many steps, which bounds how far anybody has to catch up.
-pub const SESSION_STEPS: u64 = 1 << 20;
+/// A session is renewed after this many steps, which bounds how far a gateway has to catch up: a third of a second.
+pub const SESSION_STEPS: u64 = 1 << 18;
 /// Steps that an unauthenticated packet may be ahead.
 pub const STEPS_AHEAD: u64 = 16;
 

@@ -133,7 +133,10 @@ impl Gateway {
         Gateway {
             key_text,
             admit: Admit::new(vec![key], now_us - 1, Kinds::REAL),
-            file: BoundFile::default(),
+            file: BoundFile {
+                bound_us: Some(now_us - 1),
+                ..BoundFile::default()
+            },
         }
     }
 

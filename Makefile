@@ -1,0 +1,29 @@
+# qrng: `make help` lists what can be made.
+
+CARGO ?= cargo
+ARGS  ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test bench clean
+
+help: ## show this
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+build: ## build everything with optimisation, into target/release
+	@sh scripts/need.sh cc
+	$(CARGO) build --release --workspace
+
+demo: ## run both daemons here on simulated noise; ARGS="--seconds 10" and so on
+	@sh scripts/need.sh cc fusermount3
+	$(CARGO) build --release --workspace
+	@exec "$$($(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/qrng" demo $(ARGS)
+
+test: ## check format, lints, dependencies and shell files, then run every test
+	@bash tests/run.sh
+
+bench: ## measure everything beside /dev/urandom and stock fuser; ARGS="--rounds 5 --out FILE"
+	@sh scripts/need.sh cc fusermount3 python3
+	@bash bench/run.sh $(ARGS)
+
+clean: ## remove what was built
+	$(CARGO) clean

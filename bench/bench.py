@@ -1,0 +1,316 @@
+#!/usr/bin/env python3
+"""Measures the diode beside /dev/urandom and beside stock fuser, in one run.
+
+Rounds are interleaved: each round measures every subject once, one after another, so that whatever
+else the machine does hits all alike. Ratios are taken within a round; the table gives the median of
+the rounds, and the smallest and largest. Reads are made by dd, one or two of them at a time.
+"""
+
+import argparse
+import os
+import platform
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+from world import MIB, Chain, Trouble, World, resident_bytes
+
+BLOCKS = [32, 4096, 64 * 1024, 128 * 1024, MIB]
+# Bytes per reader and measurement: enough for some tenths of a second with the slowest subject.
+VOLUME = {32: 1_280_000, 4096: 48 * MIB, 64 * 1024: 96 * MIB, 128 * 1024: 96 * MIB, MIB: 128 * MIB}
+READERS = [1, 2]
+FILLED_BUFFER = 512 * MIB
+CHAIN_BUFFER = 16 * MIB
+CHAIN_VOLUME = 512 * MIB
+RATES = [("idle", None), ("0.5 MB/s", 500_000), ("2 MB/s", 2_000_000), ("30 MB/s", 30_000_000)]
+# The clock ticks that a kernel without schedstat gives are 10 ms: long enough for 0.1 % of a core.
+CPU_SECONDS = 10
+
+# What the product promises on a machine with two cores: (part, name, limit, whether more is better).
+TARGETS = {
+    ("ratio", MIB): (8.0, True),
+    ("ratio", 128 * 1024): (6.0, True),
+    ("ratio", 4096): (0.8, True),
+    ("floor", 32): (1.15, False),
+    "chain": (1.0, True),
+    "cpu idle": (0.5, False),
+    "cpu 30 MB/s": (15.0, False),
+    "memory": (12.0, False),
+}
+
+
+def size_name(size):
+    for unit, name in ((MIB, "MiB"), (1024, "KiB")):
+        if size >= unit:
+            return f"{size // unit} {name}"
+    return f"{size} B"
+
+
+def dd(path, block, count, readers):
+    """Seconds that `readers` dd at a time took for `count` blocks each: those of the slowest."""
+    command = ["dd", f"if={path}", "of=/dev/null", f"bs={block}", f"count={count}", "iflag=fullblock"]
+    environment = dict(os.environ, LC_ALL="C")
+    processes = [
+        subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
+        for _ in range(readers)
+    ]
+    slowest = 0.0
+    for process in processes:
+        words = process.communicate()[1]
+        match = re.search(r"^(\d+) bytes.* copied, ([0-9.e+-]+) s", words, re.MULTILINE)
+        if process.returncode != 0 or not match or int(match.group(1)) != block * count:
+            raise Trouble(f"dd from {path}: {words.strip()}")
+        slowest = max(slowest, float(match.group(2)))
+    return slowest
+
+
+class Results:
+    """Numbers by name, one a round."""
+
+    def __init__(self):
+        self.rounds = {}
+
+    def add(self, name, value):
+        self.rounds.setdefault(name, []).append(value)
+
+    def median(self, name):
+        return statistics.median(self.rounds[name])
+
+    def ratios(self, above, below):
+        return [a / b for a, b in zip(self.rounds[above], self.rounds[below])]
+
+    def __contains__(self, name):
+        return name in self.rounds
+
+
+def measure_reads(chain, floor, results, scale):
+    """Every block size and number of readers, from each of the three subjects in turn."""
+    for readers in READERS:
+        for block in BLOCKS:
+            count = max(1, int(VOLUME[block] * scale) // block)
+            volume = count * block * readers
+            # The collector stands still meanwhile: what is read was there before.
+            chain.fill_to(min(volume + MIB, FILLED_BUFFER))
+            subjects = [("urandom", "/dev/urandom"), ("floor", floor), ("gateway", chain.file("raw"))]
+            for name, path in subjects:
+                results.add((name, block, readers), volume / dd(path, block, count, readers))
+
+
+def measure_chain(chain, results, scale):
+    """The collector at full speed, through the gateway, into dd; and the kernel's generator beside it."""
+    count = max(64, int(CHAIN_VOLUME * scale) // MIB)
+    results.add("chain urandom", count * MIB / dd("/dev/urandom", MIB, count, 1))
+    chain.resume()
+    # What had piled up is no part of what is sustained.
+    dd(chain.file("raw"), MIB, CHAIN_BUFFER // MIB * 2, 1)
+    before = chain.status()
+    seconds = dd(chain.file("raw"), MIB, count, 1)
+    after = chain.status()
+    chain.hold()
+    results.add("chain", count * MIB / seconds)
+    for group, name in (("packets", "lost"), ("packets", "socket_drops"), ("bytes", "overflow_discarded")):
+        results.add(f"chain {name}", after[group][name] - before[group][name])
+
+
+def measure_cpu(world, results, seconds, round_number):
+    """Processor time of both daemons together at each rate, in percent of one core."""
+    for name, rate in RATES:
+        label = f"cpu-{round_number}-{rate or 0}"
+        if rate is None:
+            # A pipe that nobody writes into: a device that is there and silent.
+            pipe = world.path(f"{label}.fifo")
+            os.mkfifo(pipe)
+            holder = os.open(pipe, os.O_RDWR)
+            source = f'kind = "node"\npath = "{pipe}"'
+        else:
+            holder = None
+            source = f'kind = "simulator"\nrate = "{rate / 1e6} MB/s"'
+        chain = Chain(world, label, CHAIN_BUFFER, source)
+        reader = None
+        if rate is not None:
+            reader = subprocess.Popen(
+                ["dd", f"if={chain.file('raw')}", "of=/dev/null", "bs=64K"],
+                stderr=subprocess.DEVNULL,
+            )
+        try:
+            # Until what is special at a start is over.
+            time.sleep(2)
+            served, used, started = chain.status()["bytes"]["served"], chain.cpu_seconds(), time.monotonic()
+            time.sleep(seconds)
+            used, elapsed = chain.cpu_seconds() - used, time.monotonic() - started
+            served = chain.status()["bytes"]["served"] - served
+        finally:
+            if reader is not None:
+                reader.kill()
+                reader.wait()
+            chain.end()
+            if holder is not None:
+                os.close(holder)
+        results.add(f"cpu {name}", 100 * used / elapsed)
+        results.add(f"cpu served {name}", served / elapsed)
+
+
+def measure_memory(chain, results):
+    chain.fill_to(FILLED_BUFFER - MIB)
+    capacity = chain.status()["buffer"]["capacity_bytes"]
+    results.add("memory", (resident_bytes(chain.gateway.pid) - capacity) / MIB)
+
+
+def verdict(value, target):
+    if target is None:
+        return "", ""
+    limit, more_is_better = target
+    met = value >= limit if more_is_better else value <= limit
+    return f"{'>=' if more_is_better else '<='} {limit:g}", "PASS" if met else "MISS"
+
+
+def spread(values, digits=2):
+    return f"{min(values):.{digits}f}-{max(values):.{digits}f}"
+
+
+def rate(value):
+    return f"{value / 1e9:.2f} GB/s" if value >= 1e9 else f"{value / 1e6:.1f} MB/s"
+
+
+def table(header, rows):
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return lines
+
+
+def report_reads(results):
+    lines = ["", "## Reads from a filled buffer", ""]
+    rows = []
+    for readers in READERS:
+        for block in BLOCKS:
+            if ("gateway", block, readers) not in results:
+                continue
+            names = [(name, block, readers) for name in ("urandom", "floor", "gateway")]
+            ratios = results.ratios(names[2], names[0])
+            # Time per read, the gateway's over the floor's: speeds the other way round.
+            times = results.ratios(names[1], names[2])
+            ratio, time_ratio = statistics.median(ratios), statistics.median(times)
+            target = TARGETS.get(("ratio", block)) if readers == 1 else None
+            value = ratio
+            if target is None and readers == 1:
+                target, value = TARGETS.get(("floor", block)), time_ratio
+            limit, passed = verdict(value, target)
+            if limit and value is time_ratio:
+                limit += " of the floor's time"
+            per_read = readers * block / results.median(names[2]) * 1e6
+            rows.append([
+                size_name(block), str(readers), *(rate(results.median(name)) for name in names),
+                f"{per_read:.2f} us", f"{ratio:.2f} ({spread(ratios)})",
+                f"{time_ratio:.2f} ({spread(times)})", limit, passed,
+            ])
+    lines += table(
+        ["block", "readers", "urandom", "floor", "gateway", "a read", "gateway / urandom",
+         "time / floor's time", "target", ""], rows)
+    return lines
+
+
+def report_rest(results):
+    lines = ["", "## Whole chain, processor time, memory", ""]
+    rows = []
+    if "chain" in results:
+        ratios = results.ratios("chain", "chain urandom")
+        limit, passed = verdict(statistics.median(ratios), TARGETS["chain"])
+        rows.append(["whole chain sustained, 1 MiB reads",
+                     f"{rate(results.median('chain'))}; urandom {rate(results.median('chain urandom'))}",
+                     f"{statistics.median(ratios):.2f} x urandom ({spread(ratios)})", limit, passed])
+        losses = ", ".join(f"{name} {results.median('chain ' + name):.0f}"
+                           for name in ("lost", "socket_drops", "overflow_discarded"))
+        rows.append(["meanwhile at the gateway", losses, "", "", ""])
+    for name, _ in RATES:
+        key = f"cpu {name}"
+        if key in results:
+            limit, passed = verdict(results.median(key), TARGETS.get(key))
+            rows.append([f"both daemons, {name}", f"served {rate(results.median('cpu served ' + name))}",
+                         f"{results.median(key):.2f} % of a core ({spread(results.rounds[key])})",
+                         limit, passed])
+    if "memory" in results:
+        limit, passed = verdict(results.median("memory"), TARGETS["memory"])
+        rows.append([f"gateway's memory beyond its {FILLED_BUFFER // MIB} MiB buffer", "",
+                     f"{results.median('memory'):.1f} MiB ({spread(results.rounds['memory'], 1)})",
+                     limit, passed])
+    return lines + table(["what", "figures", "result", "target", ""], rows)
+
+
+def report(results, rounds):
+    model = ""
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        match = re.search(r"^model name\s*:\s*(.*)$", file.read(), re.MULTILINE)
+        model = match.group(1) if match else platform.machine()
+    lines = [
+        f"{os.cpu_count()} CPUs ({model}), Linux {platform.release()}; {rounds} interleaved rounds; "
+        "medians, with the smallest and largest ratio in brackets."
+    ]
+    if any(isinstance(name, tuple) for name in results.rounds):
+        lines += report_reads(results)
+    if any(not isinstance(name, tuple) for name in results.rounds):
+        lines += report_rest(results)
+    return "\n".join(lines)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--programs", required=True, help="directory of the optimised programs")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="one round, small volumes: shows that it runs")
+    parser.add_argument("--out", help="write the tables here too, as Markdown")
+    parser.add_argument("--only", choices=["reads", "chain", "cpu", "memory"], action="append",
+                        help="measure this part alone (can be given several times)")
+    return parser.parse_args()
+
+
+def run(arguments):
+    parts = arguments.only or ["reads", "chain", "cpu", "memory"]
+    rounds = 1 if arguments.quick else arguments.rounds
+    scale = 0.1 if arguments.quick else 1.0
+    results = Results()
+    with World(arguments.programs) as world:
+        unlimited = 'kind = "simulator"\nrate = "unlimited"'
+        floor = world.floor() if "reads" in parts else None
+        filled = chain = None
+        if "reads" in parts or "memory" in parts:
+            filled = Chain(world, "filled", FILLED_BUFFER, unlimited)
+            filled.hold()
+        if "chain" in parts:
+            chain = Chain(world, "sustained", CHAIN_BUFFER, unlimited)
+            chain.hold()
+        for number in range(rounds):
+            print(f"round {number + 1} of {rounds}", file=sys.stderr)
+            if "reads" in parts:
+                measure_reads(filled, floor, results, scale)
+            if chain is not None:
+                measure_chain(chain, results, scale)
+            if "memory" in parts:
+                measure_memory(filled, results)
+            if "cpu" in parts:
+                measure_cpu(world, results, 3 if arguments.quick else CPU_SECONDS, number)
+    return report(results, rounds)
+
+
+def main():
+    arguments = parse_arguments()
+    # As an exception, so that everything started is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        text = run(arguments)
+    except Trouble as trouble:
+        print(f"bench: {trouble}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(text)
+    if arguments.out:
+        with open(arguments.out, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+//! The status documents of both daemons, as far as people are shown them.
+//!
+//! Every field may be missing and unknown ones are passed over, so that this command and the
+//! daemons need not be upgraded in one step.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The gateway's document (`MOUNT/status`).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Gateway {
+    /// `serving`, `waiting` or `stalled`.
+    pub state: String,
+    /// Why the state is not `serving`, and what else an operator should know.
+    pub reasons: Vec<String>,
+    /// Seconds since the start of the process.
+    pub uptime_seconds: f64,
+    /// Version of the gateway.
+    pub version: String,
+    /// The store of bytes.
+    pub buffer: Buffer,
+    /// What became of the bytes, since the start.
+    pub bytes: Bytes,
+    /// Datagrams that were no fault of anybody's, since the start.
+    pub packets: Packets,
+    /// Datagrams refused, by reason, since the start.
+    pub rejected: BTreeMap<String, u64>,
+    /// The session in use.
+    pub session: Option<Session>,
+    /// The noise sources the collector reports.
+    pub sources: Vec<Source>,
+    /// Kinds of noise sources that the bytes come from.
+    pub kinds: Vec<String>,
+    /// Seconds since the last packet that was verified.
+    pub last_verified_age_seconds: Option<f64>,
+    /// The collector's clock minus ours, in seconds.
+    pub clock_skew_seconds: Option<f64>,
+    /// Who reads.
+    pub readers: Readers,
+}
+
+impl Gateway {
+    /// Whether readers get bytes.
+    pub fn is_serving(&self) -> bool {
+        self.state == "serving"
+    }
+}
+
+/// The gateway's store of bytes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Buffer {
+    /// Most bytes it holds.
+    pub capacity_bytes: u64,
+    /// Bytes it holds.
+    pub fill_bytes: u64,
+    /// `discard` or `replace`.
+    pub overflow_policy: String,
+    /// Bytes of it that cannot be swapped out.
+    pub locked_bytes: Option<u64>,
+}
+
+/// What became of the bytes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Bytes {
+    /// Verified and put into the buffer, or dropped because it was full.
+    pub admitted: u64,
+    /// Handed to a reader.
+    pub served: u64,
+    /// Taken for a reader that died.
+    pub destroyed: u64,
+    /// New bytes dropped because the buffer was full.
+    pub overflow_discarded: u64,
+    /// Old bytes replaced because the buffer was full.
+    pub overflow_replaced: u64,
+}
+
+impl Bytes {
+    /// Bytes lost to a full buffer, whatever the policy.
+    pub fn overflow(&self) -> u64 {
+        self.overflow_discarded
+            .saturating_add(self.overflow_replaced)
+    }
+}
+
+/// Datagrams.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Packets {
+    /// Data packets verified and used.
+    pub admitted: u64,
+    /// Numbers that never came.
+    pub lost: u64,
+    /// Datagrams that the socket had no room for.
+    pub socket_drops: u64,
+    /// Announcements verified.
+    pub announcements: u64,
+}
+
+/// The session in use.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Session {
+    /// Names the key pair.
+    pub key_id: Value,
+    /// The session's start by the collector's clock, microseconds since the Unix epoch.
+    pub epoch: u64,
+    /// Which of the collector's gateways we are.
+    pub slot: Option<u64>,
+}
+
+/// A noise source.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Source {
+    /// Kind, as in the packets.
+    pub kind: String,
+    /// Name.
+    pub name: String,
+    /// Serial number, if the device has one.
+    pub serial: Option<String>,
+    /// What the collector says of it.
+    pub state: Option<Value>,
+    /// Seconds since the collector's report.
+    pub age_seconds: Option<f64>,
+}
+
+/// Readers at this moment.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Readers {
+    /// Reads that wait for bytes.
+    pub waiting: u64,
+}
+
+/// The collector's document (`status.json` in its runtime directory).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Collector {
+    /// `running`; or `silent`, `failed`, `ended`: what the noise source does.
+    pub state: String,
+    /// Seconds since the start of the process.
+    pub uptime_seconds: f64,
+    /// Version of the collector.
+    pub version: String,
+    /// The noise source.
+    pub source: Acquired,
+    /// The gateways that it sends to.
+    pub gateways: Vec<Destination>,
+}
+
+impl Collector {
+    /// Whether bytes leave for a gateway.
+    pub fn is_sending(&self) -> bool {
+        self.state == "running"
+    }
+}
+
+/// The noise source as the collector sees it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Acquired {
+    /// Kind, as in the packets.
+    pub kind: String,
+    /// Name.
+    pub name: String,
+    /// Serial number, if the device has one.
+    pub serial: Option<String>,
+    /// Why it cannot be read.
+    pub error: Option<String>,
+    /// Bytes read from it, since the start.
+    pub bytes_acquired: u64,
+}
+
+/// A gateway as the collector sees it: an address it sends to and never hears from.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Destination {
+    /// Name in the configuration.
+    pub name: String,
+    /// Address and port.
+    pub address: String,
+    /// Names the key pair.
+    pub key_id: String,
+    /// Data packets made for it.
+    pub sealed_packets: u64,
+    /// Bytes of the datagrams that the kernel took.
+    pub sent_bytes: u64,
+    /// Datagrams that the kernel refused to send.
+    pub failed_datagrams: u64,
+}

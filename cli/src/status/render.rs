@@ -1,0 +1,237 @@
+//! Status documents as text for people: one aspect a line, the label first.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Sample;
+use super::document::{Collector, Gateway, Session, Source};
+use crate::text;
+
+/// Cells of the fill bar.
+const BAR_WIDTH: usize = 30;
+
+fn line(out: &mut String, label: &str, words: &str) {
+    // Writing to a String cannot fail.
+    let _ = write!(out, "\n  {label:<9} {words}");
+}
+
+/// The growth of a counter in bytes (or packets) a second between two samples.
+///
+/// `None` without an earlier sample, and when the counter went back (the daemon was restarted).
+pub fn per_second<T>(
+    now: &Sample<T>,
+    before: Option<&Sample<T>>,
+    of: fn(&T) -> u64,
+) -> Option<f64> {
+    let before = before?;
+    let seconds = now.taken.duration_since(before.taken).as_secs_f64();
+    let growth = of(&now.document).checked_sub(of(&before.document))?;
+    (seconds > 0.0).then(|| growth as f64 / seconds)
+}
+
+/// The gateway's state; `before` gives the rates.
+pub fn gateway(mount: &Path, now: &Sample<Gateway>, before: Option<&Sample<Gateway>>) -> String {
+    let it = &now.document;
+    let mut out = headline(
+        "gateway",
+        &it.state,
+        &format!("{} ", mount.display()),
+        &it.version,
+        it.uptime_seconds,
+    );
+    for reason in &it.reasons {
+        line(&mut out, "because", reason);
+    }
+    line(&mut out, "buffer", &buffer(it));
+    let rates = [
+        per_second(now, before, |it| it.bytes.admitted),
+        per_second(now, before, |it| it.bytes.served),
+        per_second(now, before, |it| it.bytes.overflow()),
+    ];
+    if let [Some(came), Some(went), Some(over)] = rates.map(|rate| rate.map(text::rate)) {
+        let words = format!("in {came}   out {went}   overflow {over}");
+        line(&mut out, "rates", &words);
+    }
+    line(&mut out, "bytes", &bytes(it));
+    line(&mut out, "packets", &packets(it));
+    line(&mut out, "rejected", &rejected(it));
+    line(&mut out, "session", &session(it));
+    for source in &it.sources {
+        line(&mut out, "source", &described(source));
+    }
+    if it.sources.is_empty() && !it.kinds.is_empty() {
+        line(&mut out, "source", &it.kinds.join(", "));
+    }
+    if it.readers.waiting > 0 {
+        line(
+            &mut out,
+            "readers",
+            &format!("{} waiting for bytes", text::count(it.readers.waiting)),
+        );
+    }
+    out
+}
+
+fn headline(who: &str, state: &str, place: &str, version: &str, uptime: f64) -> String {
+    let state = if state.is_empty() { "unknown" } else { state };
+    format!(
+        "{who} {place}{}   version {version}, up {}",
+        state.to_uppercase(),
+        text::span(uptime)
+    )
+}
+
+fn buffer(it: &Gateway) -> String {
+    let buffer = &it.buffer;
+    let fraction = if buffer.capacity_bytes == 0 {
+        0.0
+    } else {
+        buffer.fill_bytes as f64 / buffer.capacity_bytes as f64
+    };
+    let mut words = format!(
+        "{} {:.0} % of {}",
+        text::bar(fraction, BAR_WIDTH),
+        (fraction * 100.0).floor(),
+        text::memory(buffer.capacity_bytes)
+    );
+    if !buffer.overflow_policy.is_empty() {
+        let _ = write!(words, ", {} when full", buffer.overflow_policy);
+    }
+    if buffer.locked_bytes == Some(0) {
+        words.push_str(", not locked in memory");
+    }
+    words
+}
+
+fn bytes(it: &Gateway) -> String {
+    let bytes = &it.bytes;
+    format!(
+        "{} admitted   {} served   {} destroyed   {} overflowed",
+        text::bytes(bytes.admitted),
+        text::bytes(bytes.served),
+        text::bytes(bytes.destroyed),
+        text::bytes(bytes.overflow())
+    )
+}
+
+fn packets(it: &Gateway) -> String {
+    let packets = &it.packets;
+    format!(
+        "{} admitted   {} lost   {} dropped by the socket   {} announcements",
+        text::count(packets.admitted),
+        text::count(packets.lost),
+        text::count(packets.socket_drops),
+        text::count(packets.announcements)
+    )
+}
+
+/// Packets refused, all reasons together.
+pub fn rejected_total(it: &Gateway) -> u64 {
+    it.rejected
+        .values()
+        .fold(0, |sum, n| sum.saturating_add(*n))
+}
+
+fn rejected(it: &Gateway) -> String {
+    let mut reasons: Vec<_> = it.rejected.iter().filter(|(_, n)| **n > 0).collect();
+    if reasons.is_empty() {
+        return "none".to_owned();
+    }
+    reasons.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+    let list: Vec<String> = reasons
+        .iter()
+        .map(|(reason, n)| format!("{reason} {}", text::count(**n)))
+        .collect();
+    format!("{} ({})", text::count(rejected_total(it)), list.join(", "))
+}
+
+fn session(it: &Gateway) -> String {
+    let mut words = match &it.session {
+        Some(session) => session_words(session),
+        None => "none yet".to_owned(),
+    };
+    if let Some(age) = it.last_verified_age_seconds {
+        let _ = write!(words, ", last packet {} ago", text::span(age));
+    }
+    if let Some(skew) = it.clock_skew_seconds {
+        let _ = write!(words, ", clock skew {skew:+.3} s");
+    }
+    words
+}
+
+fn session_words(session: &Session) -> String {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_micros() as u64;
+    let key = match &session.key_id {
+        serde_json::Value::String(id) => id.clone(),
+        serde_json::Value::Number(id) => id
+            .as_u64()
+            .map_or_else(|| id.to_string(), |id| format!("{id:08x}")),
+        _ => "unknown".to_owned(),
+    };
+    let age = now.saturating_sub(session.epoch) as f64 / 1e6;
+    format!("key {key}, {} old", text::span(age))
+}
+
+fn described(source: &Source) -> String {
+    let mut words = if source.name.is_empty() || source.name == source.kind {
+        source.kind.clone()
+    } else {
+        format!("{} ({})", source.name, source.kind)
+    };
+    if let Some(serial) = &source.serial {
+        let _ = write!(words, ", serial {serial}");
+    }
+    if let Some(serde_json::Value::String(state)) = &source.state {
+        let _ = write!(words, ", {state}");
+    }
+    if let Some(age) = source.age_seconds {
+        let _ = write!(words, ", reported {} ago", text::span(age));
+    }
+    if source.kind.contains("simul") {
+        words.push_str("   NOT QUANTUM: for trials only");
+    }
+    words
+}
+
+/// The collector's state; `before` gives the rates.
+pub fn collector(now: &Sample<Collector>, before: Option<&Sample<Collector>>) -> String {
+    let it = &now.document;
+    let mut out = headline("collector", &it.state, "", &it.version, it.uptime_seconds);
+    let source = Source {
+        kind: it.source.kind.clone(),
+        name: it.source.name.clone(),
+        serial: it.source.serial.clone(),
+        ..Source::default()
+    };
+    line(&mut out, "source", &described(&source));
+    if let Some(error) = &it.source.error {
+        line(&mut out, "because", error);
+    }
+    let rates = [
+        per_second(now, before, |it| it.source.bytes_acquired),
+        per_second(now, before, |it| {
+            it.gateways.iter().map(|gateway| gateway.sent_bytes).sum()
+        }),
+    ];
+    if let [Some(acquired), Some(sent)] = rates.map(|rate| rate.map(text::rate)) {
+        let words = format!("acquired {acquired}   sent {sent}, with packet headers");
+        line(&mut out, "rates", &words);
+    }
+    for gateway in &it.gateways {
+        let words = format!(
+            "{} at {}, key {}   {} packets   {} sent   {} datagrams failed",
+            gateway.name,
+            gateway.address,
+            gateway.key_id,
+            text::count(gateway.sealed_packets),
+            text::bytes(gateway.sent_bytes),
+            text::count(gateway.failed_datagrams)
+        );
+        line(&mut out, "sends to", &words);
+    }
+    out
+}

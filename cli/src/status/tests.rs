@@ -1,0 +1,159 @@
+use super::*;
+
+const SERVING: &str = r#"{
+  "state": "serving", "reasons": [], "uptime_seconds": 8000.4, "version": "0.1.0",
+  "buffer": {"capacity_bytes": 16777216, "fill_bytes": 8388608, "fill_percent": 50.0,
+             "overflow_policy": "discard", "locked_bytes": 16777216},
+  "bytes": {"admitted": 1200000000, "served": 1100000000, "destroyed": 0,
+            "overflow_discarded": 90000000, "overflow_replaced": 0},
+  "packets": {"admitted": 912331, "lost": 3, "socket_drops": 0, "announcements": 1204},
+  "rejected": {"wrong-hmac": 10, "too-old": 2, "duplicate": 0},
+  "session": {"key_id": "5f3a90c1", "epoch": 1700000000000000, "slot": 0},
+  "sources": [{"kind": "simulator", "name": "pcie-16m", "serial": null}],
+  "kinds": ["simulator"], "last_verified_age_seconds": 0.1, "clock_skew_seconds": 0.002,
+  "readers": {"waiting": 3}, "a_later_field": {"is": "passed over"}
+}"#;
+
+fn sample<T: DeserializeOwned>(text: &str) -> Look<T> {
+    understand(Path::new("status"), text)
+}
+
+fn gateway(text: &str) -> Sample<Gateway> {
+    sample(text).unwrap_or_else(|trouble| panic!("{}", trouble.words()))
+}
+
+#[test]
+fn a_serving_gateway_is_told_in_full() {
+    let before = gateway(&SERVING.replace("1200000000", "1198000000"));
+    let mut now = gateway(SERVING);
+    now.taken = before.taken + Duration::from_secs(1);
+    let text = render::gateway(Path::new("/qrng"), &now, Some(&before));
+    for expected in [
+        "gateway /qrng SERVING   version 0.1.0, up 2 h 13 min",
+        "buffer    [###############...............] 50 % of 16.0 MiB, discard when full",
+        "rates     in 2.00 MB/s   out 0 B/s   overflow 0 B/s",
+        "bytes     1.20 GB admitted   1.10 GB served   0 B destroyed   90.0 MB overflowed",
+        "packets   912,331 admitted   3 lost   0 dropped by the socket   1,204 announcements",
+        "rejected  12 (wrong-hmac 10, too-old 2)",
+        "session   key 5f3a90c1, ",
+        "last packet 0.1 s ago, clock skew +0.002 s",
+        "source    pcie-16m (simulator)   NOT QUANTUM",
+        "readers   3 waiting for bytes",
+    ] {
+        assert!(
+            text.contains(expected),
+            "{expected:?} is missing in\n{text}"
+        );
+    }
+    assert!(!text.contains("duplicate"));
+}
+
+#[test]
+fn without_a_second_sample_there_are_no_rates() {
+    let text = render::gateway(Path::new("/qrng"), &gateway(SERVING), None);
+    assert!(!text.contains("rates"));
+}
+
+#[test]
+fn a_restarted_gateway_gives_no_negative_rate() {
+    let before = gateway(SERVING);
+    let mut now = gateway(&SERVING.replace("1200000000", "5"));
+    now.taken = before.taken + Duration::from_secs(1);
+    let text = render::gateway(Path::new("/qrng"), &now, Some(&before));
+    assert!(!text.contains("in "), "{text}");
+}
+
+#[test]
+fn an_empty_document_is_rendered_too() {
+    let text = render::gateway(Path::new("/qrng"), &gateway("{}"), None);
+    assert!(
+        text.contains("UNKNOWN") && text.contains("none yet"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_reason_is_shown() {
+    let now = gateway(r#"{"state":"waiting","reasons":["no packet has come yet"]}"#);
+    let text = render::gateway(Path::new("/qrng"), &now, None);
+    assert!(text.contains("WAITING") && text.contains("because   no packet has come yet"));
+}
+
+#[test]
+fn the_exit_code_follows_the_gateway_first() {
+    let serving = || sample::<Gateway>(SERVING);
+    let waiting = || sample::<Gateway>(r#"{"state":"waiting"}"#);
+    let no_gateway =
+        |trouble: fn(String) -> Trouble| -> Look<Gateway> { Err(trouble(String::new())) };
+    let sending = || sample::<Collector>(r#"{"state":"running"}"#);
+    let no_collector = || -> Look<Collector> { Err(Trouble::Absent(String::new())) };
+    assert_eq!(verdict(&serving(), &no_collector()), 0);
+    assert_eq!(verdict(&waiting(), &sending()), 1);
+    assert_eq!(verdict(&no_gateway(Trouble::Absent), &sending()), 0);
+    assert_eq!(verdict(&no_gateway(Trouble::Broken), &sending()), 1);
+    assert_eq!(verdict(&no_gateway(Trouble::Forbidden), &no_collector()), 2);
+    assert_eq!(verdict(&no_gateway(Trouble::Absent), &no_collector()), 2);
+}
+
+#[test]
+fn a_missing_mount_comes_with_a_remedy() {
+    let directory = tempfile::tempdir().unwrap();
+    let Err(Trouble::Absent(words)) = look_at_gateway(directory.path()) else {
+        panic!("nothing is there");
+    };
+    assert!(words.contains("qrng-gateway --config"), "{words}");
+}
+
+#[test]
+fn a_stale_collector_file_is_not_believed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("status.json");
+    fs::write(&path, r#"{"state":"running"}"#).unwrap();
+    assert!(look_at_collector(directory.path()).is_ok());
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(60))
+        .unwrap();
+    let Err(Trouble::Broken(words)) = look_at_collector(directory.path()) else {
+        panic!("a minute old");
+    };
+    assert!(words.contains("1 min 0 s ago"), "{words}");
+}
+
+#[test]
+fn something_else_under_that_name_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("status"), "hello").unwrap();
+    assert!(matches!(
+        look_at_gateway(directory.path()),
+        Err(Trouble::Broken(_))
+    ));
+}
+
+#[test]
+fn a_collector_is_told_in_full() {
+    let text = r#"{
+      "state": "failed", "version": "0.1.0", "uptime_seconds": 65,
+      "source": {"kind": "pcie-module", "name": "card 0", "serial": "1234", "error": "Input/output error (os error 5)",
+                 "bytes_per_second": 0, "bytes_acquired": 5000000, "bytes_discarded": 0},
+      "gateways": [{"name": "lab", "address": "192.0.2.10:4790", "key_id": "5f3a90c1", "epoch": 1,
+                    "sealed_packets": 4000, "sent_datagrams": 4100, "sent_bytes": 5800000, "failed_datagrams": 2}],
+      "send_errors": {"ENETUNREACH": 2}, "pacing": null}"#;
+    let before = sample::<Collector>(&text.replace("5000000", "4000000"));
+    let (Ok(before), Ok(mut now)) = (before, sample::<Collector>(text)) else {
+        panic!("it is a document");
+    };
+    now.taken = before.taken + Duration::from_secs(1);
+    let words = render::collector(&now, Some(&before));
+    for expected in [
+        "collector FAILED   version 0.1.0, up 1 min 5 s",
+        "source    card 0 (pcie-module), serial 1234",
+        "because   Input/output error",
+        "rates     acquired 1.00 MB/s   sent 0 B/s",
+        "sends to  lab at 192.0.2.10:4790, key 5f3a90c1   4,000 packets   5.80 MB sent   2 datagrams failed",
+    ] {
+        assert!(
+            words.contains(expected),
+            "{expected:?} is missing in\n{words}"
+        );
+    }
+}

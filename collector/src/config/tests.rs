@@ -1,0 +1,334 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use getrandom::SysRng;
+use getrandom::rand_core::UnwrapErr;
+use qrng_daemon::parse_toml;
+use tempfile::TempDir;
+
+use super::sending::segments;
+use super::*;
+
+/// A directory with collector keys `a`, `b` and the gateway's half of `a`.
+fn keys() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    let mut rng = UnwrapErr(SysRng);
+    let (gateway, collector, _) = qrng::keys::generate(&mut rng);
+    write("a", &collector);
+    write("a-gateway", &gateway);
+    let (_, collector, _) = qrng::keys::generate(&mut rng);
+    write("b", &collector);
+    dir
+}
+
+fn check_with(dir: &TempDir, text: &str, psk: Option<&str>) -> Result<Config, String> {
+    let file = dir.path().join("collector.toml");
+    let raw = parse_toml(&file, text).map_err(|e| e.to_string())?;
+    let psk = psk.map(|p| Psk::from(p.to_owned()));
+    let given = Given {
+        file: &file,
+        raw,
+        psk,
+    };
+    Config::try_from(given).map_err(|e| e.to_string())
+}
+
+fn check(text: &str) -> Result<Config, String> {
+    check_with(&keys(), text, None)
+}
+
+const SOURCE: &str = "[source]\nkind = \"simulator\"\n";
+const GATEWAY: &str = "[[gateway]]\naddress = \"192.0.2.1:4790\"\nkey = \"a\"\n";
+
+fn amended(more: &str) -> Result<Config, String> {
+    check(&format!("{SOURCE}{GATEWAY}{more}"))
+}
+
+/// The one problem of a configuration, which must name all of `words`.
+fn told(result: Result<Config, String>, words: &[&str]) {
+    let error = result.unwrap_err();
+    assert_eq!(error.lines().count(), 1, "{error}");
+    for word in words {
+        assert!(error.contains(word), "{word} is not in: {error}");
+    }
+}
+
+#[test]
+fn a_short_configuration_has_sensible_defaults() {
+    let config = amended("").unwrap();
+    assert_eq!(config.state_directory, Path::new("/var/lib/qrng-collector"));
+    assert_eq!(config.runtime_directory, Path::new("/run/qrng-collector"));
+    assert_eq!(config.source.name, "simulator pcie-16m");
+    let rate = NonZeroU64::new(2_000_000);
+    assert_eq!(config.source.driver, Driver::Simulator { rate });
+    assert_eq!(config.gateways[0].name, "192.0.2.1:4790");
+    assert_eq!(
+        config.send,
+        SendConfig {
+            data_size: 1356,
+            rate: None,
+            burst: 262_144,
+            segments: 45,
+        }
+    );
+    assert_eq!(config.send.block(), 60_975);
+    assert_eq!(config.send.batch(), 65_340);
+}
+
+#[test]
+fn everything_can_be_given() {
+    let config = check(
+        r#"
+        state-directory = "state"
+        runtime-directory = "/run/x"
+        [source]
+        kind = "node"
+        name = "left card"
+        path = "/dev/qrandom0"
+        [[gateway]]
+        name = "one"
+        address = "192.0.2.1:4790"
+        key = "a"
+        [[gateway]]
+        name = "two"
+        address = "[2001:db8::1]:4790"
+        key = "b"
+        [send]
+        data-size = "1 KiB"
+        rate = "40 MB/s"
+        burst = 65536
+        "#,
+    )
+    .unwrap();
+    assert!(config.state_directory.is_absolute());
+    assert_eq!(config.source.name, "left card");
+    let path = "/dev/qrandom0".into();
+    assert_eq!(config.source.driver, Driver::Node { path });
+    assert_eq!(config.gateways.len(), 2);
+    assert_eq!(config.send.data_size, 1024);
+    assert_eq!(config.send.rate, NonZeroU64::new(40_000_000));
+    assert_eq!(config.send.burst, 65_536);
+}
+
+#[test]
+fn the_shipped_sample_is_good() {
+    let dir = keys();
+    let text = include_str!("../../../config/collector.toml");
+    let key = dir.path().join("a").display().to_string();
+    let text = text.replace("/etc/qrng/collector.key", &key);
+    let config = check_with(&dir, &text, None).unwrap();
+    assert!(matches!(config.source.driver, Driver::Node { .. }));
+    // Its commented settings are the defaults, so they can stand as they are.
+    let is_setting = |text: &str| {
+        let key = text.split_once(" = ").map_or("", |(key, _)| key);
+        key.ends_with(|c: char| c.is_ascii_lowercase()) && !key.contains(' ')
+    };
+    let settings = text.lines().map(|line| match line.strip_prefix("# ") {
+        Some(setting) if is_setting(setting) && !setting.contains("pcie-16m") => setting,
+        _ => line,
+    });
+    let all = settings.collect::<Vec<_>>().join("\n");
+    let config_all = check_with(&dir, &all, None).unwrap();
+    assert_eq!(config_all.send, config.send);
+    assert_eq!(config_all.state_directory, config.state_directory);
+    assert_eq!(config_all.runtime_directory, config.runtime_directory);
+}
+
+#[test]
+fn a_wrong_source_is_told() {
+    let source = |text: &str| check(&format!("[source]\n{text}\n{GATEWAY}"));
+    told(
+        source("kind = \"node\""),
+        &["collector.toml: source.path", "missing", "/dev/qrandom0"],
+    );
+    told(
+        source("kind = \"node\"\npath = \"/dev/x\"\nrate = 5"),
+        &["source.rate", "remove it"],
+    );
+    told(
+        source("kind = \"simulator\"\npath = \"/dev/x\""),
+        &["source.path", "remove it"],
+    );
+    told(
+        source("kind = \"simulator\"\nrate = \"pcie-5m\""),
+        &["source.rate", "pcie-4m", "unlimited"],
+    );
+    told(
+        source("kind = \"simulator\"\nrate = 0"),
+        &["source.rate", "is zero"],
+    );
+    told(
+        source("kind = \"simulator\"\nname = \"\""),
+        &["source.name", "1 to 128"],
+    );
+    assert!(
+        source("kind = \"quantum\"")
+            .unwrap_err()
+            .contains("unknown variant `quantum`")
+    );
+}
+
+#[test]
+fn rates_of_cards_are_known_by_name() {
+    for (text, rate) in [
+        ("pcie-4m", 500_000),
+        ("pcie-16m", 2_000_000),
+        ("chip-40m", 5_000_000),
+        ("chip-240m", 30_000_000),
+        ("usb-4m", 500_000),
+        ("16 Mbit/s", 2_000_000),
+    ] {
+        assert_eq!(simulator_rate(text), Ok(NonZeroU64::new(rate)), "{text}");
+    }
+    assert_eq!(simulator_rate("unlimited"), Ok(None));
+}
+
+#[test]
+fn a_wrong_gateway_is_told() {
+    told(check(SOURCE), &["gateway", "there is none", "[[gateway]]"]);
+    let address = |text: &str| {
+        check(&format!(
+            "{SOURCE}[[gateway]]\naddress = \"{text}\"\nkey = \"a\"\n"
+        ))
+    };
+    told(
+        address("gateway.example:4790"),
+        &["gateway 1: address", "names are not looked up"],
+    );
+    told(address("192.0.2.1"), &["gateway 1: address", "ip:port"]);
+    told(address("192.0.2.1:0"), &["no address that can be sent to"]);
+    told(address("0.0.0.0:4790"), &["no address that can be sent to"]);
+    told(address("[::]:4790"), &["no address that can be sent to"]);
+    told(address("224.0.0.1:4790"), &["many hosts"]);
+    told(address("255.255.255.255:4790"), &["many hosts"]);
+    told(address("[ff02::1]:4790"), &["many hosts"]);
+    let key = |text: &str| {
+        check(&format!(
+            "{SOURCE}[[gateway]]\naddress = \"192.0.2.1:1\"\nkey = \"{text}\"\n"
+        ))
+    };
+    told(key("none"), &["gateway 1: key", "none", "qrng keygen"]);
+    told(
+        key("a-gateway"),
+        &["gateway 1: key", "a-gateway", "swapped"],
+    );
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused() {
+    let dir = keys();
+    let key = dir.path().join("a");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+    told(
+        check_with(&dir, &format!("{SOURCE}{GATEWAY}"), None),
+        &["gateway 1: key", "0640", "chmod 0600"],
+    );
+}
+
+#[test]
+fn no_two_gateways_share_anything() {
+    let second = |name: &str, address: &str, key: &str| {
+        amended(&format!(
+            "[[gateway]]\nname = \"{name}\"\naddress = \"{address}\"\nkey = \"{key}\"\n"
+        ))
+    };
+    assert!(second("two", "192.0.2.2:4790", "b").is_ok());
+    told(
+        second("two", "192.0.2.1:4790", "b"),
+        &["gateway 2: address", "gateway 1 too"],
+    );
+    told(
+        second("two", "[::ffff:192.0.2.1]:4790", "b"),
+        &["gateway 2: address"],
+    );
+    told(
+        second("two", "192.0.2.2:4790", "a"),
+        &["gateway 2: key", "gateway 1 too"],
+    );
+    told(
+        second("192.0.2.1:4790", "192.0.2.2:4790", "b"),
+        &["gateway 2: name"],
+    );
+}
+
+#[test]
+fn wrong_settings_for_sending_are_told() {
+    told(
+        amended("[send]\ndata-size = 17\n"),
+        &["send.data-size", "give 18 to 1376"],
+    );
+    told(
+        amended("[send]\ndata-size = 1377\n"),
+        &["send.data-size", "IPv4"],
+    );
+    told(
+        check(&format!(
+            "{SOURCE}[[gateway]]\naddress = \"[::1]:1\"\nkey = \"a\"\n[send]\ndata-size = 1376\n"
+        )),
+        &["send.data-size", "IPv6", "give 18 to 1356"],
+    );
+    told(
+        amended("[send]\nrate = \"fast\"\n"),
+        &["send.rate", "unlimited"],
+    );
+    told(
+        amended("[send]\nrate = \"15999 B/s\"\n"),
+        &["send.rate", "at least 16000"],
+    );
+    told(
+        amended("[send]\nburst = 1479\n"),
+        &["send.burst", "at least 1480"],
+    );
+    told(amended("[send]\nburst = \"1 Mi\"\n"), &["send.burst", "Mi"]);
+    let error = amended("[send]\nbursts = 1\n").unwrap_err();
+    assert!(error.contains("unknown field `bursts`"), "{error}");
+    let error = amended("[send]\nrate = true\n").unwrap_err();
+    assert!(error.contains("number of bytes"), "{error}");
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let error = check("[source]\nkind = \"node\"\n[send]\nrate = \"x\"\nburst = 1\n").unwrap_err();
+    for word in [
+        "source.path",
+        "gateway: there is none",
+        "send.rate",
+        "send.burst",
+    ] {
+        assert!(error.contains(word), "{word} is not in: {error}");
+    }
+    assert_eq!(error.lines().count(), 4, "{error}");
+}
+
+#[test]
+fn the_environment_replaces_the_shared_key() {
+    let dir = keys();
+    let text = format!("{SOURCE}{GATEWAY}");
+    let own = check_with(&dir, &text, None).unwrap();
+    let hex = "0123456789abcdef".repeat(4);
+    let replaced = check_with(&dir, &text, Some(&hex)).unwrap();
+    let id = |config: &Config| config.gateways[0].key.key_id();
+    assert_ne!(id(&own), id(&replaced));
+    told(
+        check_with(&dir, &text, Some("secret")),
+        &["QRNG_HMAC_SECRET_KEY", "64 hexadecimal digits"],
+    );
+    let given = format!("{:?}", Psk::from("secret".to_owned()));
+    assert!(!given.contains("secret"));
+}
+
+#[test]
+fn batches_suit_the_pace() {
+    let rate = NonZeroU64::new;
+    assert_eq!(segments(1452, 1480, None, 0), 45);
+    assert_eq!(segments(114, 142, None, 0), 64);
+    assert_eq!(segments(1452, 1480, rate(40_000_000), 262_144), 45);
+    assert_eq!(segments(1452, 1480, rate(40_000_000), 14_800), 10);
+    assert_eq!(segments(1452, 1480, rate(1_000_000), 262_144), 6);
+    assert_eq!(segments(1452, 1480, rate(16_000), 262_144), 1);
+}

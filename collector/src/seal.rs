@@ -1,0 +1,308 @@
+//! Seal: numbers, encrypts and signs blocks of random bytes.
+//!
+//! ```text
+//!  block -> one gateway -> packets of one length, one behind the other -> batch
+//! ```
+//!
+//! Each block goes to one gateway alone: the one that had the fewest bytes so far. So the
+//! gateways' slices are disjoint and of nearly one size. Pure: time and randomness are given.
+
+use getrandom::rand_core::CryptoRng;
+use qrng::keys::CollectorKey;
+use qrng::packet::{ANNOUNCEMENT_LEN, Content, OVERHEAD};
+use qrng::report::{Kinds, Report, ReportError};
+use qrng::session::{Sealer, SessionError};
+use thiserror::Error;
+
+use crate::acquire::Cut;
+use crate::block::Batch;
+use crate::epoch::{EpochError, Epochs};
+
+/// The least bytes that a report's packet has for the report, so that it always fits.
+const REPORT_ROOM: usize = 600;
+
+/// The longest datagram that does not carry random bytes, with packets cut as `cut` says.
+pub fn longest_notice(cut: Cut) -> usize {
+    ANNOUNCEMENT_LEN.max(cut.full.max(REPORT_ROOM) + 1 + OVERHEAD)
+}
+
+/// Why sealing cannot go on.
+#[derive(Debug, Error)]
+pub enum SealError {
+    /// A session could not be started, or is at its end.
+    #[error("session: {0}")]
+    Session(#[from] SessionError),
+    /// There is no epoch for a session.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
+    /// The report could not be written.
+    #[error("report: {0}")]
+    Report(#[from] ReportError),
+}
+
+/// One gateway's session.
+struct Lane {
+    key: CollectorKey,
+    sealer: Sealer,
+    /// Random bytes sealed for it.
+    bytes: u64,
+}
+
+/// The sessions with all gateways.
+pub struct Seal<R> {
+    lanes: Vec<Lane>,
+    cut: Cut,
+    epochs: Box<dyn Epochs + Send>,
+    rng: R,
+}
+
+impl<R: CryptoRng> Seal<R> {
+    /// Starts a session with the gateway of each key, whose index there is its slot.
+    ///
+    /// # Errors
+    /// An epoch cannot be persisted, or a key cannot be used.
+    pub fn start(
+        keys: Vec<CollectorKey>,
+        cut: Cut,
+        mut epochs: Box<dyn Epochs + Send>,
+        mut rng: R,
+        now_us: u64,
+    ) -> Result<Self, SealError> {
+        let mut lanes = Vec::with_capacity(keys.len());
+        for (slot, key) in (0..).zip(keys) {
+            let sealer = Sealer::start(&key, slot, epochs.next(now_us)?, &mut rng)?;
+            lanes.push(Lane {
+                key,
+                sealer,
+                bytes: 0,
+            });
+        }
+        Ok(Self {
+            lanes,
+            cut,
+            epochs,
+            rng,
+        })
+    }
+
+    /// How many gateways there are.
+    pub fn gateways(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// The epoch of the session with `gateway`.
+    pub fn epoch(&self, gateway: usize) -> u64 {
+        self.lanes[gateway].sealer.epoch()
+    }
+
+    /// Whether the session with a gateway has sealed nearly all that it may, and so must be
+    /// announced anew before the next 65,536 packets.
+    pub fn spent(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.sealer.spent())
+    }
+
+    /// Seals `bytes`, which come from noise sources of these `kinds`, for one gateway.
+    ///
+    /// # Errors
+    /// The session is at its end, or the length cannot be cut into packets.
+    pub fn block(
+        &mut self,
+        now_us: u64,
+        kinds: Kinds,
+        bytes: &[u8],
+        out: &mut Batch,
+    ) -> Result<(), SealError> {
+        let lanes = self.lanes.iter_mut().enumerate();
+        let Some((gateway, lane)) = lanes.min_by_key(|(_, lane)| lane.bytes) else {
+            return Ok(());
+        };
+        out.begin(gateway, self.cut.full + 1 + OVERHEAD);
+        for bytes in bytes.chunks(self.cut.full) {
+            let length = lane
+                .sealer
+                .seal(now_us, Content::Bytes(kinds), bytes, out.room())?;
+            out.advance(length);
+        }
+        lane.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Announces the session with `gateway`; a new one if the old is spent.
+    ///
+    /// # Errors
+    /// The new session's epoch cannot be persisted.
+    pub fn announce(
+        &mut self,
+        gateway: usize,
+        now_us: u64,
+        out: &mut Batch,
+    ) -> Result<(), SealError> {
+        let lane = &mut self.lanes[gateway];
+        if lane.sealer.spent() {
+            let (slot, epoch) = (gateway as u16, self.epochs.next(now_us)?);
+            lane.sealer = Sealer::start(&lane.key, slot, epoch, &mut self.rng)?;
+        }
+        out.begin(gateway, ANNOUNCEMENT_LEN);
+        if let Some(room) = out.room().first_chunk_mut() {
+            lane.sealer.announce(now_us, room);
+            out.advance(ANNOUNCEMENT_LEN);
+        }
+        Ok(())
+    }
+
+    /// Seals a report for `gateway`.
+    ///
+    /// # Errors
+    /// It does not fit in a packet, or the session is at its end.
+    pub fn report(
+        &mut self,
+        gateway: usize,
+        now_us: u64,
+        report: &Report,
+        out: &mut Batch,
+    ) -> Result<(), SealError> {
+        let mut bytes = vec![0; self.cut.full.max(REPORT_ROOM)];
+        report.encode(&mut bytes)?;
+        out.begin(gateway, bytes.len() + 1 + OVERHEAD);
+        let sealer = &mut self.lanes[gateway].sealer;
+        let length = sealer.seal(now_us, Content::Report, &bytes, out.room())?;
+        out.advance(length);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use getrandom::SysRng;
+    use getrandom::rand_core::UnwrapErr;
+    use qrng::keys::{GatewayKey, KeyId, generate};
+    use qrng::packet::Datagram;
+    use qrng::report::{Kind, SourceReport, State};
+    use qrng::session::Opener;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000_000_000;
+    const CUT: Cut = Cut {
+        full: 100,
+        least: 17,
+    };
+
+    /// Counts epochs from 1.
+    struct Counting(u64);
+
+    impl Epochs for Counting {
+        fn next(&mut self, _: u64) -> Result<u64, EpochError> {
+            self.0 += 1;
+            Ok(self.0)
+        }
+    }
+
+    fn seal(gateways: usize) -> (Seal<UnwrapErr<SysRng>>, Vec<GatewayKey>) {
+        let pairs = (0..gateways).map(|_| {
+            let (gateway, collector, _): (_, _, KeyId) = generate(&mut UnwrapErr(SysRng));
+            (
+                CollectorKey::parse(&collector).unwrap(),
+                GatewayKey::parse(&gateway).unwrap(),
+            )
+        });
+        let (collector, gateway) = pairs.unzip();
+        let epochs = Box::new(Counting(0));
+        let seal = Seal::start(collector, CUT, epochs, UnwrapErr(SysRng), NOW).unwrap();
+        (seal, gateway)
+    }
+
+    /// The gateway's end of the session that the announcement in `batch` starts.
+    fn opener(key: &GatewayKey, batch: &Batch) -> Opener {
+        let mut bytes = batch.bytes().to_vec();
+        let Ok(Datagram::Announcement(announcement)) = Datagram::new_checked(&mut bytes) else {
+            panic!("no announcement");
+        };
+        assert_eq!(announcement.timestamp_us(), NOW + 1);
+        Opener::start(key, &announcement).unwrap()
+    }
+
+    /// What the packets in `batch` hold.
+    fn open(opener: &mut Opener, batch: &Batch) -> Vec<(Content, Vec<u8>)> {
+        let packets = batch.datagrams().map(|datagram| {
+            let mut bytes = datagram.to_vec();
+            let Ok(Datagram::Data(data)) = Datagram::new_checked(&mut bytes) else {
+                panic!("no data packet");
+            };
+            let plain = opener.open(data).unwrap();
+            (Content::from_byte(plain[0]).unwrap(), plain[1..].to_vec())
+        });
+        packets.collect()
+    }
+
+    #[test]
+    fn a_block_is_cut_into_packets_of_one_length() {
+        let (mut seal, keys) = seal(1);
+        let mut batch = Batch::new(5000);
+        seal.announce(0, NOW + 1, &mut batch).unwrap();
+        let mut opener = opener(&keys[0], &batch);
+        assert_eq!((opener.epoch(), opener.slot()), (1, 0));
+        let bytes: Vec<u8> = (0..=255).collect();
+        let kinds = Kinds::of(Kind::PcieChip);
+        seal.block(NOW, kinds, &bytes, &mut batch).unwrap();
+        let lengths: Vec<usize> = batch.datagrams().map(<[u8]>::len).collect();
+        assert_eq!(lengths, [197, 197, 153]);
+        let packets = open(&mut opener, &batch);
+        assert!(packets.iter().all(|(c, _)| *c == Content::Bytes(kinds)));
+        let opened: Vec<u8> = packets.into_iter().flat_map(|(_, bytes)| bytes).collect();
+        assert_eq!(opened, bytes);
+    }
+
+    #[test]
+    fn blocks_go_to_the_gateway_that_had_least() {
+        let (mut seal, _) = seal(3);
+        let mut batch = Batch::new(5000);
+        let mut order = Vec::new();
+        for length in [100, 50, 60, 20, 20, 20, 30] {
+            let kinds = Kinds::of(Kind::Usb);
+            seal.block(NOW, kinds, &vec![0; length], &mut batch)
+                .unwrap();
+            order.push(batch.gateway());
+        }
+        assert_eq!(order, [0, 1, 2, 1, 2, 1, 2]);
+        assert_eq!([0, 1, 2].map(|gateway| seal.epoch(gateway)), [1, 2, 3]);
+        assert!(!seal.spent());
+    }
+
+    #[test]
+    fn a_report_fits_even_with_small_packets_and_long_names() {
+        let (mut seal, keys) = seal(2);
+        let mut batch = Batch::new(longest_notice(CUT));
+        seal.announce(1, NOW + 1, &mut batch).unwrap();
+        let mut opener = opener(&keys[1], &batch);
+        let report = Report {
+            collector: "10.20.30".into(),
+            sources: vec![SourceReport {
+                kind: Kind::KernelNode,
+                name: "n".repeat(128),
+                serial: Some("s".repeat(256)),
+                state: State::Running,
+            }],
+        };
+        seal.report(1, NOW, &report, &mut batch).unwrap();
+        assert_eq!(batch.count(), 1);
+        let (content, bytes) = open(&mut opener, &batch).remove(0);
+        assert_eq!(content, Content::Report);
+        assert_eq!(Report::decode(&bytes).unwrap(), report);
+    }
+
+    #[test]
+    fn an_epoch_that_cannot_be_kept_is_not_announced() {
+        struct Full;
+        impl Epochs for Full {
+            fn next(&mut self, _: u64) -> Result<u64, EpochError> {
+                let error = std::io::ErrorKind::StorageFull.into();
+                Err(EpochError::File("/state/epoch".into(), error))
+            }
+        }
+        let (_, collector, _) = generate(&mut UnwrapErr(SysRng));
+        let keys = vec![CollectorKey::parse(&collector).unwrap()];
+        let error = Seal::start(keys, CUT, Box::new(Full), UnwrapErr(SysRng), NOW).err();
+        assert!(error.unwrap().to_string().contains("/state/epoch"));
+    }
+}

@@ -1,0 +1,253 @@
+//! Send: moves batches of datagrams to the sockets, at the configured pace.
+//!
+//! One unconnected UDP socket for each address family. Nothing is ever received, and an error of
+//! a send is counted and changes nothing: otherwise it would be a way back. (A connected socket
+//! would get ICMP errors, and IP_RECVERR would too.)
+//!
+//! A batch goes in one call with UDP segmentation offload (GSO). Where the kernel or the device
+//! refuses that, the datagrams go one by one; that too depends on this host only.
+
+use std::io::{self, IoSlice};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, RawFd};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::Context;
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt, sockopt};
+
+use crate::block::{Batch, User};
+use crate::pace::Pace;
+use crate::stats::Stats;
+
+/// The longest run of datagrams that the kernel takes at once, in bytes (the UDP maximum).
+pub const LONGEST_BATCH: usize = 65_507;
+/// The most datagrams that the kernel takes at once (UDP_MAX_SEGMENTS of older kernels).
+pub const MOST_SEGMENTS: usize = 64;
+
+/// Bytes of the IP and UDP headers of a datagram to `address`.
+pub fn headers(address: &SocketAddr) -> usize {
+    match address {
+        SocketAddr::V4(_) => 28,
+        SocketAddr::V6(_) => 48,
+    }
+}
+
+/// The sockets and where they send to.
+pub struct Outlet {
+    v4: Option<UdpSocket>,
+    v6: Option<UdpSocket>,
+    targets: Vec<Target>,
+    pace: Option<(Instant, Pace)>,
+}
+
+struct Target {
+    address: SocketAddr,
+    storage: SockaddrStorage,
+    /// Whether segmentation offload works, as far as is known.
+    offload: bool,
+}
+
+impl Outlet {
+    /// Opens the sockets that `gateways` need. `pace` counts bytes with IP and UDP headers.
+    ///
+    /// # Errors
+    /// The kernel refuses a socket.
+    pub fn open(gateways: &[SocketAddr], pace: Option<Pace>) -> io::Result<Self> {
+        let open = |wanted: fn(&SocketAddr) -> bool, local: SocketAddr| {
+            let wanted = gateways.iter().any(wanted);
+            wanted.then(|| socket(local)).transpose()
+        };
+        Ok(Self {
+            v4: open(SocketAddr::is_ipv4, (Ipv4Addr::UNSPECIFIED, 0).into())?,
+            v6: open(SocketAddr::is_ipv6, (Ipv6Addr::UNSPECIFIED, 0).into())?,
+            targets: gateways
+                .iter()
+                .map(|&address| Target {
+                    address,
+                    storage: address.into(),
+                    offload: true,
+                })
+                .collect(),
+            pace: pace.map(|pace| (Instant::now(), pace)),
+        })
+    }
+
+    /// Runs the stage.
+    ///
+    /// # Errors
+    /// Another stage has ended. Never because of the network.
+    pub fn run(mut self, batches: &User<Batch>, stats: &Stats) -> anyhow::Result<()> {
+        loop {
+            let batch = batches.full.recv().context("the seal stage has ended")?;
+            self.wait(&batch);
+            self.send(&batch, stats);
+            batches
+                .empty
+                .send(batch)
+                .context("the seal stage has ended")?;
+        }
+    }
+
+    /// Waits until the pace allows `batch`.
+    fn wait(&mut self, batch: &Batch) {
+        let Some((start, pace)) = &mut self.pace else {
+            return;
+        };
+        let headers = headers(&self.targets[batch.gateway()].address) * batch.count();
+        let bytes = (batch.bytes().len() + headers) as u64;
+        let wait = pace.spend(bytes, start.elapsed());
+        if !wait.is_zero() {
+            thread::sleep(wait);
+        }
+    }
+
+    /// Sends `batch` and counts what became of it.
+    fn send(&mut self, batch: &Batch, stats: &Stats) {
+        let target = &mut self.targets[batch.gateway()];
+        let socket = match target.address {
+            SocketAddr::V4(_) => &self.v4,
+            SocketAddr::V6(_) => &self.v6,
+        };
+        // `open` made a socket for every family among the targets.
+        let Some(fd) = socket.as_ref().map(AsRawFd::as_raw_fd) else {
+            return;
+        };
+        if batch.count() > 1 && target.offload {
+            match send_to(fd, target, batch.bytes(), Some(batch.segment())) {
+                Ok(()) => {
+                    stats.sent(batch.gateway(), batch.count(), batch.bytes().len());
+                    return;
+                }
+                Err(e) if refuses_offload(e) => {
+                    target.offload = false;
+                    stats.no_offload(batch.gateway());
+                    let address = target.address;
+                    log::warn!("{address}: no segmentation offload ({e}); sending is slower");
+                }
+                Err(e) => return stats.failed(batch.gateway(), batch.count(), e),
+            }
+        }
+        for datagram in batch.datagrams() {
+            match send_to(fd, target, datagram, None) {
+                Ok(()) => stats.sent(batch.gateway(), 1, datagram.len()),
+                Err(e) => stats.failed(batch.gateway(), 1, e),
+            }
+        }
+    }
+}
+
+/// A socket that sends only. Its receive buffer is as small as the kernel lets it be, because
+/// nobody will ever read from it.
+fn socket(local: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(local)?;
+    setsockopt(&socket, sockopt::RcvBuf, &0)?;
+    Ok(socket)
+}
+
+/// One sendmsg, with segmentation offload if a segment length is given.
+fn send_to(fd: RawFd, to: &Target, bytes: &[u8], segment: Option<usize>) -> Result<(), Errno> {
+    // No segment is longer than a datagram.
+    let length = segment.map(|s| s as u16);
+    let control: Vec<_> = length.iter().map(ControlMessage::UdpGsoSegments).collect();
+    let bytes = [IoSlice::new(bytes)];
+    loop {
+        match sendmsg(fd, &bytes, &control, MsgFlags::empty(), Some(&to.storage)) {
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Whether an error of a segmented send says that the kernel (EINVAL, ENOPROTOOPT, EOPNOTSUPP) or
+/// the device (EIO: it computes no checksums) cannot do it.
+fn refuses_offload(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::EINVAL | Errno::EIO | Errno::ENOPROTOOPT | Errno::EOPNOTSUPP
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn receiver() -> (UdpSocket, SocketAddr) {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let address = socket.local_addr().unwrap();
+        (socket, address)
+    }
+
+    fn batch() -> Batch {
+        let mut batch = Batch::new(100);
+        batch.begin(0, 30);
+        batch.room()[..80].fill(7);
+        batch.room()[79] = 9;
+        batch.advance(80);
+        batch
+    }
+
+    fn lengths(socket: &UdpSocket) -> Vec<usize> {
+        let mut buffer = [0; 100];
+        (0..3).map(|_| socket.recv(&mut buffer).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_batch_arrives_as_its_datagrams() {
+        let (socket, address) = receiver();
+        let stats = Stats::new(vec!["one".into()]);
+        let mut outlet = Outlet::open(&[address], None).unwrap();
+        outlet.send(&batch(), &stats);
+        assert_eq!(lengths(&socket), [30, 30, 20]);
+        assert_eq!(stats.gateway(0).datagrams(), 3);
+    }
+
+    #[test]
+    fn without_offload_the_same_datagrams_arrive() {
+        let (socket, address) = receiver();
+        let stats = Stats::new(vec!["one".into()]);
+        let mut outlet = Outlet::open(&[address], None).unwrap();
+        outlet.targets[0].offload = false;
+        outlet.send(&batch(), &stats);
+        assert_eq!(lengths(&socket), [30, 30, 20]);
+        assert_eq!(stats.gateway(0).datagrams(), 3);
+    }
+
+    #[test]
+    fn errors_are_counted_by_name_and_nothing_else_happens() {
+        // A port where nobody listens answers with ICMP, which must not be seen.
+        let (socket, address) = receiver();
+        drop(socket);
+        // Class E addresses have no route anywhere.
+        let nowhere = "240.0.0.1:9".parse().unwrap();
+        let stats = Stats::new(vec!["closed".into(), "nowhere".into()]);
+        let mut outlet = Outlet::open(&[address, nowhere], None).unwrap();
+        let mut batch = batch();
+        for _ in 0..3 {
+            outlet.send(&batch, &stats);
+        }
+        assert_eq!(stats.gateway(0).datagrams(), 9);
+        assert!(stats.errors().is_empty());
+        let bytes = vec![0; 60];
+        batch.begin(1, 30);
+        batch.room()[..60].copy_from_slice(&bytes);
+        batch.advance(60);
+        outlet.send(&batch, &stats);
+        let failed: u64 = stats.errors().values().sum();
+        assert_eq!(failed + stats.gateway(1).datagrams(), 2);
+    }
+
+    #[test]
+    fn only_refusals_end_the_use_of_offload() {
+        assert!(refuses_offload(Errno::EIO) && refuses_offload(Errno::EINVAL));
+        assert!(!refuses_offload(Errno::ENETUNREACH) && !refuses_offload(Errno::EPERM));
+        assert!(!refuses_offload(Errno::EMSGSIZE) && !refuses_offload(Errno::ENOBUFS));
+    }
+}

@@ -1,0 +1,309 @@
+//! The gateway's configuration: TOML and environment, checked whole before anything starts.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use log::warn;
+use qrng::keys::{GatewayKey, parse_psk_hex};
+use qrng::report::Kinds;
+use qrng::units::Amount;
+use qrng_daemon::{ConfigError, Problems, read_secret, read_toml};
+use serde::Deserialize;
+
+use crate::buffer::Overflow;
+
+/// Smallest buffer, in bytes: one slab holds 64 KiB.
+const BUFFER_MIN: u64 = 64 * 1024;
+
+/// Largest buffer, in bytes: more would not be fresh randomness but a store of it.
+const BUFFER_MAX: u64 = 64 << 30;
+
+/// Longest stall limit, in seconds: a week.
+const STALL_MAX_S: u64 = 7 * 24 * 3600;
+
+/// A checked configuration.
+pub struct Config {
+    /// UDP address to receive on.
+    pub listen: SocketAddr,
+    /// Keys of the collectors that may feed this gateway.
+    pub keys: Vec<GatewayKey>,
+    /// Where the files appear.
+    pub mount: PathBuf,
+    /// Where the restart bound is kept.
+    pub runtime_directory: PathBuf,
+    /// Kinds of noise source whose bytes are served.
+    pub accept: Kinds,
+    /// Seconds without a verified packet after which a waiting read fails; none: it waits.
+    pub stall_limit_s: Option<u64>,
+    /// Whether other users see the files; by default if the gateway runs as root.
+    pub allow_other: Option<bool>,
+    /// Buffer capacity in bytes.
+    pub buffer_size: usize,
+    /// What happens to bytes that find the buffer full.
+    pub overflow: Overflow,
+    /// Size of the socket's receive buffer in bytes.
+    pub receive_buffer: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Raw {
+    #[serde(default = "default_listen")]
+    listen: String,
+    keys: Vec<PathBuf>,
+    #[serde(default = "default_mount")]
+    mount: PathBuf,
+    #[serde(default = "default_runtime_directory")]
+    runtime_directory: PathBuf,
+    #[serde(default)]
+    accept_simulated: bool,
+    stall_limit: Option<u64>,
+    allow_other: Option<bool>,
+    #[serde(default)]
+    buffer: RawBuffer,
+    #[serde(default)]
+    socket: RawSocket,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct RawBuffer {
+    size: Amount,
+    overflow: String,
+}
+
+impl Default for RawBuffer {
+    fn default() -> Self {
+        Self {
+            size: Amount::from("16 MiB"),
+            overflow: "discard".into(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct RawSocket {
+    receive_buffer: Amount,
+}
+
+impl Default for RawSocket {
+    fn default() -> Self {
+        Self {
+            receive_buffer: Amount::from("8 MiB"),
+        }
+    }
+}
+
+fn default_listen() -> String {
+    "0.0.0.0:4790".into()
+}
+
+fn default_mount() -> PathBuf {
+    "/qrng".into()
+}
+
+fn default_runtime_directory() -> PathBuf {
+    "/run/qrng-gateway".into()
+}
+
+/// The environment variables that override the file.
+#[derive(Debug, Default)]
+pub struct Environment {
+    /// `QRNG_BUFFER_SIZE`: replaces `buffer.size`.
+    pub buffer_size: Option<String>,
+    /// `QRNG_BUFFER_OVERFLOW_POLICY`: replaces `buffer.overflow`.
+    pub overflow: Option<String>,
+    /// `QRNG_HMAC_SECRET_KEY`: replaces the pre-shared key of every key file.
+    pub psk: Option<String>,
+}
+
+impl Environment {
+    /// Reads the process's environment.
+    pub fn read() -> Self {
+        let get = |name| std::env::var(name).ok().filter(|v| !v.is_empty());
+        Self {
+            buffer_size: get("QRNG_BUFFER_SIZE"),
+            overflow: get("QRNG_BUFFER_OVERFLOW_POLICY"),
+            psk: get("QRNG_HMAC_SECRET_KEY"),
+        }
+    }
+}
+
+impl Config {
+    /// Reads `file` and the key files that it names, and checks all of it.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with file, key and remedy.
+    pub fn load(file: &Path, environment: &Environment) -> Result<Self, ConfigError> {
+        Self::check(file, read_toml(file)?, environment)
+    }
+
+    fn check(file: &Path, raw: Raw, environment: &Environment) -> Result<Self, ConfigError> {
+        let mut problems = Problems::new(file);
+        let listen = problems.keep(
+            "listen",
+            raw.listen.parse::<SocketAddr>(),
+            format_args!("give an address and port, such as \"0.0.0.0:4790\" or \"[::]:4790\", instead of {:?}", raw.listen),
+        );
+        let keys = load_keys(&raw.keys, environment, &mut problems);
+        for (key, path) in [
+            ("mount", &raw.mount),
+            ("runtime-directory", &raw.runtime_directory),
+        ] {
+            if !path.is_absolute() {
+                problems.add(
+                    key,
+                    format_args!("{} is not an absolute path", path.display()),
+                    "begin it with /",
+                );
+            }
+        }
+        if raw.runtime_directory.starts_with(&raw.mount) {
+            problems.add(
+                "runtime-directory",
+                "lies inside the mount",
+                "choose a directory outside it, such as /run/qrng-gateway",
+            );
+        }
+        if let Some(s) = raw.stall_limit
+            && !(1..=STALL_MAX_S).contains(&s)
+        {
+            problems.add(
+                "stall-limit",
+                format_args!("{s} s is out of range"),
+                format_args!("give 1 to {STALL_MAX_S} seconds, or leave it out for readers that wait without end"),
+            );
+        }
+        let buffer_size = buffer_size(&raw.buffer.size, environment, &mut problems);
+        let overflow = overflow(&raw.buffer.overflow, environment, &mut problems);
+        let receive_buffer = bytes_between(
+            "socket.receive-buffer",
+            &raw.socket.receive_buffer,
+            64 * 1024..=1 << 30,
+            &mut problems,
+        );
+        problems.finish()?;
+        let accept = if raw.accept_simulated {
+            Kinds::ALL
+        } else {
+            Kinds::REAL
+        };
+        // Every `None` above has noted a problem, so none is left here.
+        match (listen, buffer_size, overflow, receive_buffer) {
+            (Some(listen), Some(buffer_size), Some(overflow), Some(receive_buffer)) => Ok(Self {
+                listen,
+                keys,
+                mount: raw.mount,
+                runtime_directory: raw.runtime_directory,
+                accept,
+                stall_limit_s: raw.stall_limit,
+                allow_other: raw.allow_other,
+                buffer_size,
+                overflow,
+                receive_buffer,
+            }),
+            _ => unreachable!("a missing value without a problem"),
+        }
+    }
+}
+
+fn load_keys(
+    paths: &[PathBuf],
+    environment: &Environment,
+    problems: &mut Problems,
+) -> Vec<GatewayKey> {
+    if paths.is_empty() {
+        problems.add(
+            "keys",
+            "is empty",
+            "make a key pair with `qrng keygen` and name its gateway file here",
+        );
+    }
+    let psk = environment.psk.as_ref().and_then(|hex| {
+        warn!("the pre-shared key comes from QRNG_HMAC_SECRET_KEY: other processes may see it; prefer key files");
+        problems.keep(
+            "QRNG_HMAC_SECRET_KEY",
+            parse_psk_hex(hex),
+            "give 64 hexadecimal digits, or unset it",
+        )
+    });
+    let mut keys: Vec<GatewayKey> = Vec::new();
+    for path in paths {
+        let key = read_secret(path)
+            .map_err(|e| e.to_string())
+            .and_then(|text| {
+                GatewayKey::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
+            });
+        let Some(key) = problems.keep("keys", key, "name a gateway key file made by `qrng keygen`")
+        else {
+            continue;
+        };
+        let key = match &psk {
+            Some(psk) => key.with_psk(psk.clone()),
+            None => key,
+        };
+        if keys.iter().any(|k| k.key_id() == key.key_id()) {
+            problems.add(
+                "keys",
+                format_args!("{} is there twice (key {})", path.display(), key.key_id()),
+                "name each key file once",
+            );
+        }
+        keys.push(key);
+    }
+    keys
+}
+
+fn buffer_size(size: &Amount, environment: &Environment, problems: &mut Problems) -> Option<usize> {
+    let from_environment = environment.buffer_size.as_deref().map(Amount::from);
+    let (key, size) = match &from_environment {
+        Some(size) => ("QRNG_BUFFER_SIZE", size),
+        None => ("buffer.size", size),
+    };
+    bytes_between(key, size, BUFFER_MIN..=BUFFER_MAX, problems)
+}
+
+fn bytes_between(
+    key: &str,
+    amount: &Amount,
+    range: std::ops::RangeInclusive<u64>,
+    problems: &mut Problems,
+) -> Option<usize> {
+    let bytes = problems.keep(key, amount.size(), "give a size such as \"16 MiB\"")?;
+    if !range.contains(&bytes) {
+        problems.add(
+            key,
+            format_args!("{bytes} bytes is out of range"),
+            format_args!("give {} to {} bytes", range.start(), range.end()),
+        );
+        return None;
+    }
+    usize::try_from(bytes).ok()
+}
+
+fn overflow(
+    from_file: &str,
+    environment: &Environment,
+    problems: &mut Problems,
+) -> Option<Overflow> {
+    let (key, text) = match &environment.overflow {
+        Some(text) => ("QRNG_BUFFER_OVERFLOW_POLICY", text.as_str()),
+        None => ("buffer.overflow", from_file),
+    };
+    match text.to_ascii_lowercase().as_str() {
+        "discard" => Some(Overflow::Discard),
+        "replace" => Some(Overflow::Replace),
+        _ => {
+            problems.add(
+                key,
+                format_args!("{text:?} is no policy"),
+                "give \"discard\" or \"replace\"",
+            );
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+use super::*;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use qrng_daemon::parse_toml;
+
+/// A key file in a directory of its own.
+fn key_file() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("qrng.gateway.key");
+    let (gateway, _, _) =
+        qrng::keys::generate(&mut getrandom::rand_core::UnwrapErr(getrandom::SysRng));
+    fs::write(&path, gateway.as_bytes()).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    (dir, path)
+}
+
+fn load(text: &str, environment: &Environment) -> Result<Config, String> {
+    let file = Path::new("/etc/qrng/gateway.toml");
+    parse_toml(file, text)
+        .and_then(|raw| Config::check(file, raw, environment))
+        .map_err(|e| e.to_string())
+}
+
+fn refused(text: &str, environment: &Environment, words: &[&str]) {
+    let error = match load(text, environment) {
+        Ok(_) => panic!("accepted: {text}"),
+        Err(error) => error,
+    };
+    for word in words.iter().chain(&["/etc/qrng/gateway.toml"]) {
+        assert!(error.contains(word), "{word:?} is not in:\n{error}");
+    }
+}
+
+#[test]
+fn defaults_need_a_key_only() {
+    let (_dir, key) = key_file();
+    let config = load(&format!("keys = [{key:?}]"), &Environment::default()).unwrap();
+    assert_eq!(config.listen.to_string(), "0.0.0.0:4790");
+    assert_eq!(config.mount, Path::new("/qrng"));
+    assert_eq!(config.buffer_size, 16 << 20);
+    assert_eq!(config.overflow, Overflow::Discard);
+    assert_eq!(config.accept, Kinds::REAL);
+    assert_eq!(config.stall_limit_s, None);
+}
+
+#[test]
+fn the_shipped_sample_is_valid_and_gives_the_defaults() {
+    let (_dir, key) = key_file();
+    let sample = include_str!("../../../config/gateway.toml");
+    let config = load(
+        &sample.replace("/etc/qrng/qrng.gateway.key", &key.display().to_string()),
+        &Environment::default(),
+    )
+    .unwrap();
+    let default = load(&format!("keys = [{key:?}]"), &Environment::default()).unwrap();
+    assert_eq!(config.listen, default.listen);
+    assert_eq!(config.mount, default.mount);
+    assert_eq!(config.runtime_directory, default.runtime_directory);
+    assert_eq!(config.buffer_size, default.buffer_size);
+    assert_eq!(config.overflow, default.overflow);
+    assert_eq!(config.receive_buffer, default.receive_buffer);
+    assert_eq!(config.accept, default.accept);
+}
+
+#[test]
+fn the_environment_overrides() {
+    let (_dir, key) = key_file();
+    let text = format!("keys = [{key:?}]\n[buffer]\nsize = \"1 MiB\"\noverflow = \"discard\"");
+    let plain = load(&text, &Environment::default()).unwrap();
+    let environment = Environment {
+        buffer_size: Some("2 MiB".into()),
+        overflow: Some("REPLACE".into()),
+        psk: Some("ab".repeat(32)),
+    };
+    let config = load(&text, &environment).unwrap();
+    assert_eq!(config.buffer_size, 2 << 20);
+    assert_eq!(config.overflow, Overflow::Replace);
+    assert_ne!(config.keys[0].key_id(), plain.keys[0].key_id());
+    let wrong = Environment {
+        buffer_size: Some("lots".into()),
+        overflow: Some("explode".into()),
+        psk: Some("xyz".into()),
+    };
+    refused(
+        &text,
+        &wrong,
+        &[
+            "QRNG_BUFFER_SIZE: ",
+            "QRNG_BUFFER_OVERFLOW_POLICY: \"explode\"",
+            "QRNG_HMAC_SECRET_KEY: ",
+        ],
+    );
+}
+
+#[test]
+fn every_problem_is_told_with_key_and_remedy() {
+    refused(
+        "listen = \"localhost\"\nkeys = [\"/nonexistent.key\"]\nmount = \"qrng\"\nstall-limit = 0\n\
+         [buffer]\nsize = \"1 KiB\"\noverflow = \"spill\"\n[socket]\nreceive-buffer = \"1\"",
+        &Environment::default(),
+        &[
+            "listen: ",
+            "0.0.0.0:4790",
+            "/nonexistent.key: cannot be opened",
+            "mount: qrng is not an absolute path",
+            "stall-limit: ",
+            "buffer.size: 1024 bytes is out of range",
+            "buffer.overflow: \"spill\"",
+            "socket.receive-buffer: ",
+        ],
+    );
+    refused(
+        "keys = []",
+        &Environment::default(),
+        &["keys: is empty", "qrng keygen"],
+    );
+    refused("kyes = []", &Environment::default(), &["kyes", "line 1"]);
+    refused("", &Environment::default(), &["keys"]);
+    let (_dir, key) = key_file();
+    refused(
+        &format!("keys = [{key:?}, {key:?}]"),
+        &Environment::default(),
+        &["there twice"],
+    );
+    refused(
+        &format!("keys = [{key:?}]\nmount = \"/q\"\nruntime-directory = \"/q/run\""),
+        &Environment::default(),
+        &["runtime-directory: lies inside the mount"],
+    );
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    refused(
+        &format!("keys = [{key:?}]"),
+        &Environment::default(),
+        &["chmod 0600"],
+    );
+}

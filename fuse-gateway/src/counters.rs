@@ -1,0 +1,84 @@
+//! Counters of the receiving side. One thread writes them, any thread reads them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::admit::Reject;
+
+/// Monotonic counters since the process started, in units of their names.
+#[derive(Debug)]
+pub struct Counters {
+    /// UDP datagrams received, whatever became of them.
+    pub datagrams: Counter,
+    /// Data packets whose bytes went to the buffer.
+    pub packets: Counter,
+    /// Verified announcements.
+    pub announcements: Counter,
+    /// Verified reports about the sources.
+    pub reports: Counter,
+    /// Packets that left the replay window without having been seen: lost on the way.
+    pub lost: Counter,
+    /// Datagrams that the kernel dropped because the socket's receive buffer was full.
+    pub socket_drops: Counter,
+    /// When the last packet was verified: microseconds since the Unix epoch, 0 for never.
+    pub last_verified_us: Counter,
+    rejected: [Counter; Reject::ALL.len()],
+}
+
+impl Counters {
+    /// All zero.
+    pub fn new() -> Self {
+        Self {
+            datagrams: Counter::new(),
+            packets: Counter::new(),
+            announcements: Counter::new(),
+            reports: Counter::new(),
+            lost: Counter::new(),
+            socket_drops: Counter::new(),
+            last_verified_us: Counter::new(),
+            rejected: [const { Counter::new() }; Reject::ALL.len()],
+        }
+    }
+
+    /// Counts one datagram refused for `reason`.
+    pub fn reject(&self, reason: Reject) {
+        self.rejected[reason as usize].add(1);
+    }
+
+    /// How many datagrams were refused, by reason, in the order of the checks.
+    pub fn rejected(&self) -> impl Iterator<Item = (Reject, u64)> + '_ {
+        Reject::ALL
+            .iter()
+            .map(|reason| (*reason, self.rejected[*reason as usize].get()))
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A number that one thread at a time changes and others look at.
+#[derive(Debug)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Replaces the value.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The present value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,105 @@
+//! The connection to the kernel: one request a read, one answer a write.
+
+use std::io::IoSlice;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+
+use super::abi::{self, OUT_HEADER};
+use super::errno::Refusal;
+use crate::buffer::MAX_PIECES;
+
+/// The file system that fuser negotiates for. It never answers a request: our own loop does.
+#[derive(Debug)]
+pub(super) struct Negotiator;
+
+impl fuser::Filesystem for Negotiator {
+    fn init(
+        &mut self,
+        _: &fuser::Request,
+        config: &mut fuser::KernelConfig,
+    ) -> std::io::Result<()> {
+        // Also the limit of a read, through max_pages.
+        let _ = config.set_max_write(super::MAX_READ as u32);
+        Ok(())
+    }
+}
+
+/// An open connection. Dropping it closes the descriptor, which ends the file system if it is still mounted.
+///
+/// fuser's own end is never run: its check whether the mount is still there is inverted in 0.18, so after an unmount by
+/// somebody else it could unmount a stranger.
+#[derive(Debug)]
+pub(super) struct Connection {
+    session: ManuallyDrop<fuser::Session<Negotiator>>,
+}
+
+impl Connection {
+    pub(super) fn new(session: fuser::Session<Negotiator>) -> Self {
+        Self {
+            session: ManuallyDrop::new(session),
+        }
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.session.as_fd()
+    }
+
+    /// Waits for the next request and reads it to the front of `to`; `None` when the file system has ended.
+    pub(super) fn receive<'b>(&self, to: &'b mut [u8]) -> Result<Option<&'b [u8]>, Errno> {
+        loop {
+            match nix::unistd::read(self.fd(), to) {
+                Ok(len) => return Ok(Some(&to[..len])),
+                // ENOENT: the request was withdrawn while it was being read.
+                Err(Errno::ENOENT | Errno::EINTR | Errno::EAGAIN) => {}
+                Err(Errno::ENODEV | Errno::ECONNABORTED) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Answers with data; false if the request is gone (its process was killed) or the connection is.
+    pub(super) fn data(&self, unique: u64, pieces: &[IoSlice<'_>], len: usize) -> bool {
+        let header = abi::out_header(unique, 0, len);
+        let mut all = [IoSlice::new(&[]); MAX_PIECES + 1];
+        all[0] = IoSlice::new(&header);
+        all[1..=pieces.len()].copy_from_slice(pieces);
+        self.write(&all[..=pieces.len()])
+    }
+
+    /// Answers with one body, or with nothing but success.
+    pub(super) fn body(&self, unique: u64, body: &[u8]) -> bool {
+        self.data(unique, &[IoSlice::new(body)], body.len())
+    }
+
+    /// Answers with an error.
+    pub(super) fn refuse(&self, unique: u64, refusal: Refusal) -> bool {
+        self.write(&[IoSlice::new(&abi::out_header(unique, refusal.errno(), 0))])
+    }
+
+    /// Wakes those who poll the open file that the kernel calls `kernel_handle`.
+    pub(super) fn notify_poll(&self, kernel_handle: u64) {
+        self.write(&[IoSlice::new(&abi::poll_notification(kernel_handle))]);
+    }
+
+    fn write(&self, pieces: &[IoSlice<'_>]) -> bool {
+        debug_assert!(pieces[0].len() >= OUT_HEADER);
+        match nix::sys::uio::writev(self.fd(), pieces) {
+            Ok(_) => true,
+            // Usual: the process was killed meanwhile, or the file system has ended.
+            Err(Errno::ENOENT | Errno::ENODEV | Errno::ECONNABORTED) => false,
+            Err(error) => {
+                log::debug!("an answer to the kernel failed: {error}");
+                false
+            }
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // The session is never dropped, so nobody else closes this number.
+        let _ = nix::unistd::close(self.fd().as_raw_fd());
+    }
+}

@@ -1,0 +1,242 @@
+//! Mounting and unmounting: fuser mounts and negotiates; the checks before, and the end, are our own.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fuser::{MountOption, SessionACL};
+use nix::errno::Errno;
+use nix::mount::MntFlags;
+use thiserror::Error;
+
+use super::connection::{Connection, Negotiator};
+use super::mountinfo::{self, Mounted};
+
+/// Why the file system could not be mounted. Each says how to mend it.
+#[derive(Debug, Error)]
+pub enum MountError {
+    /// The directory is missing.
+    #[error("mount point {0} does not exist: make the directory (mkdir -p {0})")]
+    Missing(PathBuf),
+    /// It is a file.
+    #[error("mount point {0} is not a directory: name a directory")]
+    NotADirectory(PathBuf),
+    /// It can't be looked at.
+    #[error("mount point {0} can't be used: {1}")]
+    Unusable(PathBuf, #[source] io::Error),
+    /// Another gateway serves there.
+    #[error(
+        "another gateway already serves at {0}: stop that one first, or choose another mount point"
+    )]
+    Live(PathBuf),
+    /// A dead mount of something else, or one that this user may not unmount.
+    #[error(
+        "a dead mount is in the way at {0}: unmount it as its owner (umount -l {0}, or fusermount3 -u -z {0})"
+    )]
+    Dead(PathBuf),
+    /// No FUSE in the kernel, or not in this container.
+    #[error(
+        "/dev/fuse does not exist: load the module (modprobe fuse), or pass the device into the container"
+    )]
+    NoDevice,
+    /// The device's permissions.
+    #[error(
+        "/dev/fuse may not be opened by this user: run as root, or give access (chmod 0666 /dev/fuse)"
+    )]
+    DeviceDenied,
+    /// An ordinary user needs the setuid helper.
+    #[error(
+        "fusermount3 was not found, which ordinary users need to mount: install the package fuse3, or run as root"
+    )]
+    NoHelper,
+    /// An ordinary user asked for access by others.
+    #[error(
+        "other users may only be let in by root, or after the line `user_allow_other` was added to /etc/fuse.conf: \
+         {0}"
+    )]
+    AllowOther(String),
+    /// Anything else that mount(2) or fusermount3 said.
+    #[error("mounting at {0} failed: {1}")]
+    Refused(PathBuf, #[source] io::Error),
+    /// No memory or no threads.
+    #[error("the request loop could not be started: {0}")]
+    Start(#[source] io::Error),
+}
+
+/// A mounted file system whose requests nobody answers yet.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    pub(super) connection: Connection,
+    pub(super) place: Place,
+}
+
+/// Where a file system is mounted, and which one it is.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) point: PathBuf,
+    mounted: Option<Mounted>,
+}
+
+/// Mounts at `point`, over a dead mount of our own if there is one.
+pub(super) fn mount(point: &Path, allow_other: bool) -> Result<Fresh, MountError> {
+    let point = settle(point)?;
+    check_device()?;
+    let mut config = fuser::Config::default();
+    config.mount_options = vec![
+        MountOption::RO,
+        MountOption::NoSuid,
+        MountOption::NoDev,
+        MountOption::NoExec,
+        MountOption::NoAtime,
+        MountOption::DefaultPermissions,
+        MountOption::FSName("qrng".to_owned()),
+        // As a kernel option: with `Subtype` fuser would leave it out when it mounts without fusermount3.
+        MountOption::CUSTOM("subtype=qrng".to_owned()),
+    ];
+    config.acl = if allow_other {
+        SessionACL::All
+    } else {
+        SessionACL::Owner
+    };
+    let session =
+        fuser::Session::new(Negotiator, &point, &config).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied if error.to_string().contains("user_allow_other") => {
+                MountError::AllowOther(error.to_string().trim().to_owned())
+            }
+            _ => MountError::Refused(point.clone(), error),
+        })?;
+    let mounted = mountinfo::at(&point)
+        .ok()
+        .flatten()
+        .filter(Mounted::is_qrng);
+    Ok(Fresh {
+        connection: Connection::new(session),
+        place: Place { point, mounted },
+    })
+}
+
+/// Makes sure that `point` is a directory without a living gateway, and returns its canonical path.
+fn settle(point: &Path) -> Result<PathBuf, MountError> {
+    let canonical = canonical(point)?;
+    // Each turn removes one dead mount.
+    for _ in 0..16 {
+        let mounted =
+            mountinfo::at(&canonical).map_err(|e| MountError::Unusable(canonical.clone(), e))?;
+        let ours = mounted.is_some_and(|mounted| mounted.is_qrng());
+        match std::fs::metadata(&canonical) {
+            Ok(_) if ours => return Err(MountError::Live(canonical)),
+            Ok(metadata) if !metadata.is_dir() => return Err(MountError::NotADirectory(canonical)),
+            Ok(_) => return Ok(canonical),
+            Err(error) if error.raw_os_error() == Some(Errno::ENOTCONN as i32) => {
+                if !ours {
+                    return Err(MountError::Dead(canonical));
+                }
+                log::warn!(
+                    "removing the dead mount of an earlier gateway at {}",
+                    canonical.display()
+                );
+                detach(&canonical, MntFlags::empty())
+                    .map_err(|_| MountError::Dead(canonical.clone()))?;
+            }
+            Err(error) if ours && error.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(MountError::Live(canonical));
+            }
+            Err(error) => return Err(MountError::Unusable(canonical, error)),
+        }
+    }
+    Err(MountError::Dead(canonical))
+}
+
+/// The path as mountinfo shows it. A dead mount point itself can't be resolved, its directory can.
+fn canonical(point: &Path) -> Result<PathBuf, MountError> {
+    let error = match point.canonicalize() {
+        Ok(path) => return Ok(path),
+        Err(error) => error,
+    };
+    match error.kind() {
+        io::ErrorKind::NotFound => Err(MountError::Missing(point.to_owned())),
+        io::ErrorKind::NotADirectory => Err(MountError::NotADirectory(point.to_owned())),
+        _ => match (std::path::absolute(point).ok(), point.file_name()) {
+            (Some(absolute), Some(name)) => match absolute.parent().map(Path::canonicalize) {
+                Some(Ok(parent)) => Ok(parent.join(name)),
+                _ => Err(MountError::Unusable(point.to_owned(), error)),
+            },
+            _ => Err(MountError::Unusable(point.to_owned(), error)),
+        },
+    }
+}
+
+fn check_device() -> Result<(), MountError> {
+    match std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/fuse")
+    {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(MountError::DeviceDenied);
+        }
+        Err(_) => return Err(MountError::NoDevice),
+    }
+    if !is_root() && helper().is_none() {
+        Err(MountError::NoHelper)
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// The setuid helper.
+fn helper() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let usual = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(usual)
+        .map(|directory| directory.join("fusermount3"))
+        .find(|file| file.is_file())
+}
+
+/// Takes the topmost mount at `point` out of the tree, even if it is in use.
+fn detach(point: &Path, flags: MntFlags) -> io::Result<()> {
+    match nix::mount::umount2(
+        point,
+        MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW | flags,
+    ) {
+        Err(Errno::EPERM) => {}
+        done => return done.map_err(io::Error::from),
+    }
+    let helper = helper().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    let output = Command::new(helper)
+        .args(["-u", "-q", "-z", "--"])
+        .arg(point)
+        .output()?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        ))
+    }
+}
+
+impl Place {
+    /// Whether our file system, and no other, is what one sees at the mount point.
+    pub(super) fn is_ours(&self) -> bool {
+        self.mounted.is_some() && mountinfo::at(&self.point).is_ok_and(|now| now == self.mounted)
+    }
+
+    /// Unmounts, and ends the connection as root may: then all requests fail and all loop threads end.
+    pub(super) fn unmount(&self) -> io::Result<()> {
+        detach(&self.point, MntFlags::MNT_FORCE)
+    }
+
+    /// Ends the connection by the kernel's control file system, where that is mounted and open to this user.
+    pub(super) fn abort(&self) -> bool {
+        let connection = self.mounted.as_ref().and_then(Mounted::connection);
+        let file = connection.map(|number| format!("/sys/fs/fuse/connections/{number}/abort"));
+        file.is_some_and(|file| std::fs::write(file, "1").is_ok())
+    }
+}

@@ -1,0 +1,317 @@
+//! The request loop: one request in, one answer out, by as many threads as there are CPUs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::libc::{O_ACCMODE, O_NONBLOCK, O_RDONLY, POLLERR, POLLIN, POLLRDNORM};
+
+use super::abi::{self, Opcode, Request};
+use super::connection::Connection;
+use super::errno::Refusal;
+use super::waiting::{Parked, Waiting};
+use crate::tree::{Desk, NODES, Reading, Tree};
+
+/// What the threads of one mount share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) connection: Connection,
+    pub(super) tree: Arc<Tree>,
+    pub(super) waiting: Waiting,
+    /// Threads end when they see it, after the answer they are at.
+    pub(super) stopping: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(connection: Connection, tree: Arc<Tree>) -> Self {
+        let waiting = Waiting::new(tree.buffer().readers());
+        Self {
+            connection,
+            tree,
+            waiting,
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// A loop thread: answers requests until the file system ends.
+    ///
+    /// # Errors
+    /// The descriptor can't be read.
+    pub(super) fn answer_all(&self, desk: &mut Desk) -> Result<(), Errno> {
+        // The kernel insists on room for the largest write; only the pages that requests touch become memory.
+        let mut room = vec![0; super::MAX_READ + 4096];
+        while !self.stopping() {
+            match self.connection.receive(&mut room)? {
+                Some(bytes) => self.answer(bytes, desk),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&self, bytes: &[u8], desk: &mut Desk) {
+        match Request::new_checked(bytes) {
+            Ok(request) => {
+                if let Err(refusal) = self.dispatch(&request, desk) {
+                    self.connection.refuse(request.unique(), refusal);
+                }
+            }
+            Err(malformed) => log::warn!("{malformed}; it is left unanswered"),
+        }
+    }
+
+    /// Answers one request, or says with what error it is to be answered.
+    fn dispatch(&self, request: &Request<'_>, desk: &mut Desk) -> Result<(), Refusal> {
+        let unique = request.unique();
+        match request.opcode() {
+            Opcode::Read => self.read(request, desk)?,
+            Opcode::Interrupt => self.interrupt(request)?,
+            Opcode::Poll => self.poll(request)?,
+            Opcode::Lookup => {
+                let entry = self.tree.lookup(request.inode(), request.name()?)?;
+                self.connection
+                    .body(unique, &abi::entry_out(entry, &self.tree.attributes(entry)));
+            }
+            Opcode::Getattr => {
+                let entry = self.tree.entry(request.inode())?;
+                self.connection
+                    .body(unique, &abi::attr_out(entry, &self.tree.attributes(entry)));
+            }
+            Opcode::Open => self.open(request)?,
+            Opcode::Release => {
+                self.tree.release(request.released()?);
+                self.connection.body(unique, &[]);
+            }
+            Opcode::Opendir => {
+                let directory = self.tree.entry(request.inode())?.is_directory();
+                if !directory {
+                    return Err(Refusal::NotADirectory);
+                }
+                self.connection.body(unique, &abi::opendir_out());
+            }
+            Opcode::Readdir => self.read_directory(request, false)?,
+            Opcode::Readdirplus => self.read_directory(request, true)?,
+            Opcode::Access => self.access(request)?,
+            Opcode::Statfs => {
+                self.connection
+                    .body(unique, &abi::statfs_out(NODES.len() as u64));
+            }
+            Opcode::Flush | Opcode::Releasedir | Opcode::Destroy => {
+                self.connection.body(unique, &[]);
+            }
+            // Inodes live as long as the tree; these two want no answer.
+            Opcode::Forget | Opcode::BatchForget => {}
+            Opcode::Readlink => return Err(Refusal::NotALink),
+            Opcode::Ioctl => return Err(Refusal::NoIoctl),
+            Opcode::Other(_) => return Err(Refusal::Unknown),
+        }
+        Ok(())
+    }
+
+    fn read(&self, request: &Request<'_>, desk: &mut Desk) -> Result<(), Refusal> {
+        let read = request.read()?;
+        if !read.by_process {
+            return Err(Refusal::PageCache);
+        }
+        let (unique, inode) = (request.unique(), request.inode());
+        let read_now = Parked {
+            unique,
+            inode,
+            handle: read.handle,
+            offset: read.offset,
+            size: read.size,
+        };
+        let patient = read.open_flags & O_NONBLOCK == 0;
+        // Who came first is served first; but what needs no bytes waits for nobody.
+        if !patient || self.waiting.reads() == 0 || self.tree.need(inode, read.handle)? == 0 {
+            match self.serve(&read_now, desk)? {
+                Reading::Answered => return Ok(()),
+                Reading::Empty if !patient => return Err(Refusal::WouldBlock),
+                Reading::Empty => {}
+            }
+        }
+        self.park(read_now)
+    }
+
+    /// Answers a read if there are bytes. If the answer reaches nobody its bytes are destroyed.
+    fn serve(&self, read: &Parked, desk: &mut Desk) -> Result<Reading, Refusal> {
+        let deliver =
+            |pieces: &[std::io::IoSlice<'_>], len| self.connection.data(read.unique, pieces, len);
+        Ok(self.tree.read(
+            read.inode,
+            read.handle,
+            read.offset,
+            read.size,
+            desk,
+            deliver,
+        )?)
+    }
+
+    fn park(&self, read: Parked) -> Result<(), Refusal> {
+        if self.stopping() {
+            return Err(Refusal::Ending);
+        }
+        if !self.waiting.park(read) {
+            return Err(Refusal::TooManyWaiting);
+        }
+        // From here on another thread may answer it. Armed first, looked then: bytes that come between are heard.
+        self.tree.buffer().arm();
+        if !matches!(self.tree.ready(read.inode, read.handle), Ok(false)) {
+            self.tree.buffer().notify();
+        }
+        Ok(())
+    }
+
+    fn interrupt(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        let unique = request.interrupted()?;
+        if !self.waiting.interrupt(unique) {
+            return Err(Refusal::InterruptLater);
+        }
+        self.connection.refuse(unique, Refusal::Interrupted);
+        Ok(())
+    }
+
+    fn poll(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        let poll = request.poll()?;
+        let inode = request.inode();
+        let mut ready = self.tree.ready(inode, poll.handle)?;
+        if !ready && poll.notify {
+            self.waiting
+                .watch(poll.kernel_handle)
+                .into_iter()
+                .for_each(|file| self.connection.notify_poll(file));
+            self.tree.buffer().arm();
+            ready = self.tree.ready(inode, poll.handle)?;
+        }
+        let readable = if ready { POLLIN | POLLRDNORM } else { 0 };
+        let failed = if self.tree.stalled() && self.tree.buffer().fill() == 0 {
+            POLLERR
+        } else {
+            0
+        };
+        self.connection
+            .body(request.unique(), &abi::poll_out((readable | failed) as u32));
+        Ok(())
+    }
+
+    fn open(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        if request.open_flags()? & O_ACCMODE != O_RDONLY {
+            return Err(Refusal::ReadOnly);
+        }
+        let handle = self.tree.open(request.inode())?;
+        if !self
+            .connection
+            .body(request.unique(), &abi::open_out(handle))
+        {
+            self.tree.release(handle);
+        }
+        Ok(())
+    }
+
+    fn read_directory(&self, request: &Request<'_>, plus: bool) -> Result<(), Refusal> {
+        let read = request.read()?;
+        let directory = self.tree.entry(request.inode())?;
+        let parent = self.tree.entry(directory.parent)?;
+        let dots = [(".", directory), ("..", parent)];
+        let children = directory.children().map(|child| (child.name, child));
+        let limit = read.size.min(super::MAX_READ);
+        let mut out = Vec::new();
+        let from = usize::try_from(read.offset).unwrap_or(usize::MAX);
+        for (at, (name, entry)) in dots.into_iter().chain(children).enumerate().skip(from) {
+            // An all-zero entry tells the kernel to look up nothing, as it must be for the dots.
+            let entry_out = if at < dots.len() {
+                [0; 128]
+            } else {
+                abi::entry_out(entry, &self.tree.attributes(entry))
+            };
+            let plus = plus.then_some(entry_out);
+            if !abi::push_dirent(
+                &mut out,
+                limit,
+                entry.inode,
+                at as u64 + 1,
+                entry.is_directory(),
+                name,
+                plus,
+            ) {
+                break;
+            }
+        }
+        self.connection.body(request.unique(), &out);
+        Ok(())
+    }
+
+    /// access(2). The kernel asks only where it doesn't check the permissions itself.
+    fn access(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        let (mask, (user, group)) = (request.access_mask()?, request.who());
+        let entry = self.tree.entry(request.inode())?;
+        let owner = self.tree.attributes(entry).owner;
+        let shift = if user == owner.0 {
+            6
+        } else if group == owner.1 {
+            3
+        } else {
+            0
+        };
+        let granted = if user == 0 {
+            entry.permissions() | 0o444
+        } else {
+            entry.permissions() >> shift
+        };
+        if mask & 2 != 0 {
+            return Err(Refusal::ReadOnly);
+        }
+        if mask & 5 & !granted != 0 {
+            return Err(Refusal::NoPermission);
+        }
+        self.connection.body(request.unique(), &[]);
+        Ok(())
+    }
+
+    /// The thread `parked`: serves those who wait whenever bytes have come, until the mount ends.
+    pub(super) fn serve_waiting(&self, desk: &mut Desk) {
+        let buffer = self.tree.buffer();
+        loop {
+            // The count is read before anything is looked at, so whatever changes later ends the wait below.
+            let rings = buffer.rings();
+            if self.stopping() {
+                break;
+            }
+            if !self.waiting.is_empty() {
+                buffer.arm();
+            }
+            if buffer.fill() > 0 || self.tree.stalled() {
+                self.waiting
+                    .watched()
+                    .into_iter()
+                    .for_each(|file| self.connection.notify_poll(file));
+            }
+            self.serve_reads(desk);
+            buffer.wait(rings, None);
+        }
+        while let Some(read) = self.waiting.first() {
+            self.connection.refuse(read.unique, Refusal::Ending);
+            self.waiting.served();
+        }
+    }
+
+    fn serve_reads(&self, desk: &mut Desk) {
+        while let Some(read) = self.waiting.first() {
+            match self.serve(&read, desk) {
+                Ok(Reading::Answered) => self.waiting.served(),
+                Ok(Reading::Empty) => return self.waiting.put_back(read),
+                Err(refusal) => {
+                    self.connection.refuse(read.unique, refusal);
+                    self.waiting.served();
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

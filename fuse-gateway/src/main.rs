@@ -1,0 +1,44 @@
+//! qrng-gateway: receives, verifies and serves.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use log::{error, info, warn};
+use qrng_daemon::{DaemonArgs, Supervisor, die_with_parent, init_log, protect_memory};
+use qrng_gateway::config::{Config, Environment};
+
+/// Verifies packets of quantum random bytes and hands each byte out once, as files.
+#[derive(Debug, Parser)]
+#[command(name = "qrng-gateway", version)]
+struct Args {
+    #[command(flatten)]
+    daemon: DaemonArgs,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse().daemon;
+    init_log();
+    match start(&args) {
+        Ok(code) => code,
+        Err(e) => {
+            error!("{e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
+    let supervisor = Supervisor::new()?;
+    if args.die_with_parent {
+        die_with_parent()?;
+    }
+    if let Err(e) = protect_memory() {
+        warn!("keys and entropy could end up in a core dump: {e}");
+    }
+    let config = Config::load(&args.config, &Environment::read())?;
+    if args.check {
+        info!("{} is valid", args.config.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    qrng_gateway::run(config, &supervisor)
+}

@@ -1,0 +1,213 @@
+//! UDP socket -> datagrams -> admit -> buffer: one thread, and the only one that touches the link.
+//!
+//! The socket is read in batches: one system call takes up to [`BATCH`] messages, each of which
+//! may be a train of equal datagrams that the kernel joined (UDP_GRO).
+
+use std::io::{self, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use log::{info, warn};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, MultiHeaders, recvmmsg, setsockopt, sockopt,
+};
+
+use crate::admit::{Admit, Admitted, Reject};
+use crate::bound::BoundFile;
+use crate::buffer::Buffer;
+use crate::link::Link;
+
+/// Messages taken by one system call.
+const BATCH: usize = 8;
+
+/// Room for one message: the largest UDP payload, or a train of datagrams.
+const MESSAGE: usize = 65_536;
+
+/// Opens the gateway's one socket.
+///
+/// # Errors
+/// The address is taken, is not this host's, or the kernel refuses the socket; the text says what
+/// to do.
+pub fn open(listen: SocketAddr, receive_buffer: usize) -> anyhow::Result<UdpSocket> {
+    let socket = UdpSocket::bind(listen).map_err(|e| match e.kind() {
+        io::ErrorKind::AddrInUse => anyhow::anyhow!(
+            "UDP port {} is already in use: another gateway runs here; stop it, or set `listen` to another port",
+            listen
+        ),
+        io::ErrorKind::AddrNotAvailable => anyhow::anyhow!(
+            "{} is no address of this host; set `listen` to one that is (see `ip address`), or to 0.0.0.0",
+            listen.ip()
+        ),
+        _ => anyhow::anyhow!("cannot listen on UDP {listen}: {e}"),
+    })?;
+    size_receive_buffer(&socket, receive_buffer)?;
+    if let Err(e) = setsockopt(&socket, sockopt::UdpGroSegment, &true) {
+        warn!("the kernel does not join datagrams (UDP_GRO: {e}): receiving costs more CPU time");
+    }
+    setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+    Ok(socket)
+}
+
+fn size_receive_buffer(socket: &UdpSocket, bytes: usize) -> anyhow::Result<()> {
+    if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_ok() {
+        return Ok(());
+    }
+    setsockopt(socket, sockopt::RcvBuf, &bytes)?;
+    // The kernel doubles the value that it is given, for its own bookkeeping.
+    let granted = nix::sys::socket::getsockopt(socket, sockopt::RcvBuf)? / 2;
+    if granted < bytes {
+        warn!(
+            "the socket's receive buffer is {granted} bytes instead of {bytes}, so bursts may be lost; \
+             run `sysctl -w net.core.rmem_max={bytes}` or give the gateway CAP_NET_ADMIN"
+        );
+    }
+    Ok(())
+}
+
+/// The receiving thread's state.
+pub struct Receiver {
+    socket: UdpSocket,
+    admit: Admit,
+    bound: BoundFile,
+    buffer: Arc<Buffer>,
+    link: Arc<Link>,
+    /// The kernel's drop counter at the last look: it counts from the socket's start and wraps.
+    dropped: u32,
+}
+
+impl Receiver {
+    /// A receiver that feeds `buffer` with what `admit` accepts from `socket`.
+    pub fn new(
+        socket: UdpSocket,
+        admit: Admit,
+        bound: BoundFile,
+        buffer: Arc<Buffer>,
+        link: Arc<Link>,
+    ) -> Self {
+        Self {
+            socket,
+            admit,
+            bound,
+            buffer,
+            link,
+            dropped: 0,
+        }
+    }
+
+    /// Receives for ever.
+    ///
+    /// # Errors
+    /// The socket fails in a way that receiving again will not mend.
+    pub fn run(mut self) -> anyhow::Result<()> {
+        let mut memory = vec![0; BATCH * MESSAGE];
+        loop {
+            let trains = match self.receive(&mut memory) {
+                Ok(trains) => trains,
+                Err(Errno::EINTR) => continue,
+                Err(e) => anyhow::bail!("receiving from the UDP socket: {e}"),
+            };
+            let now_us = now_us();
+            for (message, (length, segment)) in memory.chunks_mut(MESSAGE).zip(trains) {
+                if segment == 0 {
+                    continue;
+                }
+                for datagram in message[..length].chunks_mut(segment) {
+                    self.datagram(datagram, now_us);
+                }
+            }
+            self.buffer.notify();
+        }
+    }
+
+    /// Waits for messages; answers each one's length and the length of the datagrams it is made
+    /// of, 0 and 0 where there was none.
+    fn receive(&mut self, memory: &mut [u8]) -> Result<[(usize, usize); BATCH], Errno> {
+        // The headers are made anew each time: nix does not restore the room for control
+        // messages that the kernel shortened in the last call.
+        let mut headers =
+            MultiHeaders::<()>::preallocate(BATCH, Some(nix::cmsg_space!([u32; 1], [i32; 1])));
+        let mut slices: Vec<[IoSliceMut<'_>; 1]> = memory
+            .chunks_mut(MESSAGE)
+            .map(|m| [IoSliceMut::new(m)])
+            .collect();
+        let mut trains = [(0, 0); BATCH];
+        let mut dropped = self.dropped;
+        let received = recvmmsg(
+            self.socket.as_raw_fd(),
+            &mut headers,
+            slices.iter_mut(),
+            MsgFlags::MSG_WAITFORONE,
+            None,
+        )?;
+        for (train, message) in trains.iter_mut().zip(received) {
+            let mut segment = message.bytes;
+            for control in message.cmsgs()? {
+                match control {
+                    ControlMessageOwned::UdpGroSegments(size) => {
+                        segment = usize::try_from(size).unwrap_or(message.bytes);
+                    }
+                    ControlMessageOwned::RxqOvfl(count) => dropped = count,
+                    _ => {}
+                }
+            }
+            // An empty datagram is a datagram too, and is counted as one that is too short.
+            *train = (message.bytes, segment.max(1));
+            if message.bytes == 0 {
+                self.link.counters.datagrams.add(1);
+                self.link.counters.reject(Reject::Length);
+            }
+        }
+        self.link
+            .counters
+            .socket_drops
+            .add(u64::from(dropped.wrapping_sub(self.dropped)));
+        self.dropped = dropped;
+        Ok(trains)
+    }
+
+    fn datagram(&mut self, datagram: &mut [u8], now_us: u64) {
+        let counters = &self.link.counters;
+        counters.datagrams.add(1);
+        match self.admit.datagram(datagram, now_us, &mut self.bound) {
+            Ok(Admitted::Bytes { kinds, bytes }) => {
+                self.buffer.push(bytes);
+                qrng::wipe(bytes);
+                counters.lost.set(self.admit.counts().lost);
+                self.link.verified(now_us, kinds);
+            }
+            Ok(Admitted::Report(report)) => {
+                counters.reports.add(1);
+                self.link.set_report(report);
+            }
+            Ok(Admitted::Announced) => {
+                counters.announcements.add(1);
+                self.tell_session();
+            }
+            Ok(Admitted::SessionStarted {
+                key_id,
+                epoch,
+                slot,
+            }) => {
+                counters.announcements.add(1);
+                info!("a session begins: key {key_id}, epoch {epoch}, slot {slot}");
+                self.tell_session();
+            }
+            Err(reason) => counters.reject(reason),
+        }
+    }
+
+    fn tell_session(&self) {
+        self.link
+            .set_session(self.admit.session(), self.admit.skew_us());
+    }
+}
+
+/// Microseconds since the Unix epoch; 0 for a clock before it.
+pub fn now_us() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,201 @@
+use super::*;
+use crate::buffer::{MAX_CLAIM, Overflow};
+
+fn tree() -> Tree {
+    let buffer = Arc::new(Buffer::new(1 << 21, Overflow::Discard).unwrap());
+    Tree::new(
+        buffer,
+        Arc::new(|| r#"{"state":"serving"}"#.to_owned()),
+        (1, 2),
+        3,
+    )
+}
+
+fn inode(tree: &Tree, path: &str) -> u64 {
+    path.split('/').fold(ROOT, |at, name| {
+        tree.lookup(at, name.as_bytes()).unwrap().inode
+    })
+}
+
+/// One read that is delivered, as text.
+fn read(
+    tree: &Tree,
+    inode: u64,
+    handle: u64,
+    offset: u64,
+    want: usize,
+) -> Result<Option<Vec<u8>>, TreeError> {
+    let mut got = None;
+    let mut desk = Desk::new().unwrap();
+    tree.read(inode, handle, offset, want, &mut desk, |pieces, len| {
+        let bytes: Vec<u8> = pieces
+            .iter()
+            .flat_map(|piece| piece.iter().copied())
+            .collect();
+        assert_eq!(bytes.len(), len);
+        got = Some(bytes);
+        true
+    })
+    .map(|reading| {
+        assert_eq!(got.is_none(), reading == Reading::Empty);
+        got
+    })
+}
+
+#[test]
+fn the_table_is_in_order() {
+    for (at, entry) in NODES.iter().enumerate() {
+        assert_eq!(entry.inode, at as u64 + 1);
+        assert!(nodes::by_inode(entry.parent).unwrap().is_directory());
+    }
+    let tree = tree();
+    assert_eq!(tree.lookup(ROOT, b"."), Err(TreeError::NotFound));
+    assert_eq!(tree.lookup(ROOT, b"nothing"), Err(TreeError::NotFound));
+    for inode in [0, 11, u64::MAX] {
+        assert_eq!(tree.entry(inode), Err(TreeError::NotFound));
+    }
+    assert_eq!(tree.entry(ROOT).unwrap().children().count(), 6);
+    assert_eq!(tree.open(ROOT), Err(TreeError::IsDirectory));
+}
+
+#[test]
+fn a_record_is_drawn_once_per_open_and_read_by_offset() {
+    let tree = tree();
+    let hex = inode(&tree, "hex");
+    let handle = tree.open(hex).unwrap();
+    assert_eq!(read(&tree, hex, handle, 0, 100), Ok(None), "no bytes yet");
+    assert_eq!(tree.ready(hex, handle), Ok(false));
+    tree.buffer().push(&[0xab; 31]);
+    assert_eq!(
+        read(&tree, hex, handle, 0, 100),
+        Ok(None),
+        "a record takes 32 bytes or none"
+    );
+    tree.buffer().push(&[0xab; 33]);
+    assert_eq!(tree.ready(hex, handle), Ok(true));
+    let line = [b"ab".repeat(32), b"\n".to_vec()].concat();
+    assert_eq!(read(&tree, hex, handle, 63, 5), Ok(Some(b"b\n".to_vec())));
+    assert_eq!(read(&tree, hex, handle, 0, 100), Ok(Some(line.clone())));
+    let bytewise: Vec<u8> = (0..65)
+        .flat_map(|at| read(&tree, hex, handle, at, 1).unwrap().unwrap())
+        .collect();
+    assert_eq!(bytewise, line);
+    for end in [65, 66, u64::MAX] {
+        assert_eq!(read(&tree, hex, handle, end, 9), Ok(Some(Vec::new())));
+    }
+    assert_eq!(tree.buffer().counts().served, 32);
+    let second = tree.open(hex).unwrap();
+    read(&tree, hex, second, 0, 65).unwrap().unwrap();
+    assert_eq!(
+        (tree.buffer().counts().served, tree.buffer().fill()),
+        (64, 0)
+    );
+    tree.release(handle);
+    assert_eq!(read(&tree, hex, handle, 0, 1), Err(TreeError::BadHandle));
+}
+
+#[test]
+fn a_record_that_reached_nobody_is_destroyed() {
+    let tree = tree();
+    let uuid = inode(&tree, "uuid");
+    let handle = tree.open(uuid).unwrap();
+    tree.buffer().push(&[1; 16]);
+    tree.buffer().push(&[2; 16]);
+    let mut desk = Desk::new().unwrap();
+    tree.read(uuid, handle, 0, 37, &mut desk, |_, _| false)
+        .unwrap();
+    assert_eq!(tree.buffer().counts().destroyed, 16);
+    let line = read(&tree, uuid, handle, 0, 37).unwrap().unwrap();
+    assert_eq!(line, b"02020202-0202-4202-8202-020202020202\n");
+}
+
+#[test]
+fn streams_go_on_where_the_last_read_ended() {
+    let tree = tree();
+    for (path, bytes, line) in [
+        ("stream/hex", 32, 65),
+        ("stream/base64", 32, 45),
+        ("stream/uuid", 16, 37),
+    ] {
+        let inode = inode(&tree, path);
+        let handle = tree.open(inode).unwrap();
+        tree.buffer().push(&vec![9; 10 * bytes + bytes - 1]);
+        let mut text = Vec::new();
+        for want in [1, 64, 65, 7, 300, 10_000] {
+            text.extend(
+                read(&tree, inode, handle, 12345, want)
+                    .unwrap()
+                    .unwrap_or_default(),
+            );
+        }
+        assert_eq!(text.len(), 10 * line, "{path}");
+        assert!(
+            text.chunks(line)
+                .all(|l| l == &text[..line] && l.ends_with(b"\n"))
+        );
+        assert_eq!(read(&tree, inode, handle, 0, 9), Ok(None));
+        let mut desk = Desk::new().unwrap();
+        tree.buffer().claim(bytes, &mut desk.space);
+    }
+}
+
+#[test]
+fn a_whole_mebibyte_of_text_comes_in_one_read() {
+    let tree = tree();
+    let hex = inode(&tree, "stream/hex");
+    let handle = tree.open(hex).unwrap();
+    tree.buffer().push(&vec![3; 1 << 20]);
+    for _ in 0..2 {
+        let text = read(&tree, hex, handle, 0, MAX_CLAIM).unwrap().unwrap();
+        assert_eq!(
+            text.len(),
+            if tree.buffer().fill() > 0 {
+                MAX_CLAIM
+            } else {
+                32_768 * 65 - MAX_CLAIM
+            }
+        );
+    }
+}
+
+#[test]
+fn a_failed_supply_is_an_error_only_when_empty() {
+    let tree = tree();
+    let raw = inode(&tree, "raw");
+    tree.buffer().push(&[4; 10]);
+    tree.set_stalled(true);
+    assert_eq!(read(&tree, raw, 0, 0, 100), Ok(Some(vec![4; 10])));
+    assert_eq!(read(&tree, raw, 0, 0, 100), Err(TreeError::Stalled));
+    assert_eq!(tree.ready(raw, 0), Ok(true));
+    tree.set_stalled(false);
+    assert_eq!(read(&tree, raw, 0, 0, 100), Ok(None));
+    assert_eq!(tree.ready(raw, 0), Ok(false));
+}
+
+#[test]
+fn status_is_a_document_of_its_open() {
+    let tree = tree();
+    let status = inode(&tree, "status");
+    let handle = tree.open(status).unwrap();
+    let text = read(&tree, status, handle, 0, 4096).unwrap().unwrap();
+    assert_eq!(text, b"{\"state\":\"serving\"}\n");
+    assert_eq!(
+        tree.attributes(tree.entry(status).unwrap()).size,
+        text.len() as u64
+    );
+    assert_eq!(
+        read(&tree, status, handle, text.len() as u64, 10),
+        Ok(Some(Vec::new()))
+    );
+}
+
+#[test]
+fn opens_are_bounded() {
+    let tree = tree();
+    let hex = inode(&tree, "hex");
+    let first = tree.open(hex).unwrap();
+    while tree.open(hex).is_ok() {}
+    assert_eq!(tree.open(hex), Err(TreeError::TooManyOpen));
+    tree.release(first);
+    assert!(tree.open(hex).is_ok());
+}

@@ -1,0 +1,179 @@
+//! The operator's eye: once a second it looks at the counters, measures rates, and writes a log
+//! line when something changes: bytes stop, bytes come again, packets are refused or lost.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+
+use crate::admit::SKEW_ALARM_US;
+use crate::buffer::Buffer;
+use crate::link::Link;
+use crate::status::{SILENCE_S, Status};
+use crate::tree::Tree;
+
+/// How often the counters are looked at.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Refused and lost packets are summed up at most this often.
+const SUMMARY: Duration = Duration::from_secs(10);
+
+/// Rates over the last second, in bytes per second.
+#[derive(Debug, Default)]
+pub struct Rates {
+    /// Verified bytes that came in.
+    pub admitted: AtomicU64,
+    /// Bytes that readers got.
+    pub served: AtomicU64,
+}
+
+/// Watches for ever.
+///
+/// # Errors
+/// None: it is fallible only because a supervised thread is.
+pub fn run(status: &Status, tree: &Tree) -> anyhow::Result<()> {
+    let mut watch = Watch::new(status, Instant::now());
+    loop {
+        thread::sleep(PERIOD);
+        tree.set_stalled(status.stalled());
+        for line in watch.look(status, Instant::now()) {
+            match line {
+                Line::Info(text) => info!("{text}"),
+                Line::Warn(text) => warn!("{text}"),
+            }
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    Info(String),
+    Warn(String),
+}
+
+struct Watch {
+    looked: Instant,
+    admitted: u64,
+    served: u64,
+    silent: bool,
+    skewed: bool,
+    summed: Instant,
+    rejected: Vec<u64>,
+    lost: u64,
+    socket_drops: u64,
+    overflow: u64,
+}
+
+impl Watch {
+    fn new(status: &Status, now: Instant) -> Self {
+        let counts = status.buffer.counts();
+        Self {
+            looked: now,
+            admitted: counts.admitted,
+            served: counts.served,
+            silent: false,
+            skewed: false,
+            summed: now,
+            rejected: status.link.counters.rejected().map(|(_, n)| n).collect(),
+            lost: 0,
+            socket_drops: 0,
+            overflow: 0,
+        }
+    }
+
+    fn look(&mut self, status: &Status, now: Instant) -> Vec<Line> {
+        let mut lines = Vec::new();
+        self.measure(&status.buffer, &status.rates, now);
+        self.silence(status, &mut lines);
+        self.skew(&status.link, &mut lines);
+        if now.duration_since(self.summed) >= SUMMARY {
+            self.summed = now;
+            self.summary(&status.link, &status.buffer, &mut lines);
+        }
+        lines
+    }
+
+    fn measure(&mut self, buffer: &Buffer, rates: &Rates, now: Instant) {
+        let counts = buffer.counts();
+        let elapsed = now.duration_since(self.looked).as_secs_f64().max(1e-3);
+        let per_second = |new: u64, old: u64| (new.saturating_sub(old) as f64 / elapsed) as u64;
+        rates.admitted.store(
+            per_second(counts.admitted, self.admitted),
+            Ordering::Relaxed,
+        );
+        rates
+            .served
+            .store(per_second(counts.served, self.served), Ordering::Relaxed);
+        (self.looked, self.admitted, self.served) = (now, counts.admitted, counts.served);
+    }
+
+    fn silence(&mut self, status: &Status, lines: &mut Vec<Line>) {
+        let quiet_s = status.quiet_us() / 1_000_000;
+        let silent = quiet_s >= SILENCE_S;
+        if silent && !self.silent {
+            lines.push(Line::Warn(format!(
+                "no verified bytes for {quiet_s} s: look at the link, the collector, and the refused packets in `status`"
+            )));
+        } else if !silent && self.silent {
+            lines.push(Line::Info("verified bytes come again".into()));
+        }
+        self.silent = silent;
+    }
+
+    fn skew(&mut self, link: &Link, lines: &mut Vec<Line>) {
+        let skew_us = link.snapshot().skew_us.unwrap_or(0);
+        let skewed = skew_us.unsigned_abs() > SKEW_ALARM_US;
+        if skewed && !self.skewed {
+            lines.push(Line::Warn(format!(
+                "this host's clock is {} s ahead of the collector's; packets are refused from 5 s ahead or 300 s behind: set the clocks right",
+                skew_us / 1_000_000
+            )));
+        } else if !skewed && self.skewed {
+            lines.push(Line::Info("the clocks agree again".into()));
+        }
+        self.skewed = skewed;
+    }
+
+    fn summary(&mut self, link: &Link, buffer: &Buffer, lines: &mut Vec<Line>) {
+        let mut parts = Vec::new();
+        for ((reason, n), before) in link.counters.rejected().zip(&mut self.rejected) {
+            if n > *before {
+                parts.push(format!("{} {}", n - *before, reason.name()));
+            }
+            *before = n;
+        }
+        if !parts.is_empty() {
+            lines.push(Line::Warn(format!(
+                "datagrams refused: {}",
+                parts.join(", ")
+            )));
+        }
+        let counts = buffer.counts();
+        for (what, now, before) in [
+            (
+                "packets lost on the way",
+                link.counters.lost.get(),
+                &mut self.lost,
+            ),
+            (
+                "datagrams dropped by the socket (receive buffer full)",
+                link.counters.socket_drops.get(),
+                &mut self.socket_drops,
+            ),
+        ] {
+            if now > *before {
+                lines.push(Line::Warn(format!("{} {what}", now - *before)));
+            }
+            *before = now;
+        }
+        // A full buffer is the normal state of a gateway whose readers want little: told once.
+        let overflow = counts.overflow_discarded + counts.overflow_replaced;
+        if overflow > 0 && self.overflow == 0 {
+            lines.push(Line::Info(
+                "the buffer is full: bytes beyond it are destroyed (counted in `status`)".into(),
+            ));
+        }
+        self.overflow = overflow;
+    }
+}

@@ -138,9 +138,9 @@ impl Toeplitz {
                     &mut self.scratch,
                 );
             }
-        } else {
+        } else if self.path == Path::Pclmul {
             #[expect(unsafe_code, reason = "calls a function compiled for PCLMULQDQ")]
-            // SAFETY: without a matrix `path` is `Vpclmul` or `Pclmul`, the latter only if the processor has it.
+            // SAFETY: `path` is `Pclmul` only if the processor has PCLMULQDQ (invariant of the field).
             unsafe {
                 clmul::multiply_1(
                     self.input_words,

@@ -18,6 +18,7 @@
 //!
 //! | Module | What it knows |
 //! |---|---|
+//! | [`condition`] | extractors, claims of entropy, several sources into one |
 //! | [`keys`] | key files, key ids |
 //! | [`packet`] | the bytes of both datagrams, and the one checked door for them |
 //! | [`session`] | HPKE session, ratchet, sealing and opening |
@@ -30,6 +31,7 @@
 #![forbid(unsafe_code)]
 
 pub mod health;
+pub mod condition;
 pub mod keys;
 mod mac;
 pub mod packet;

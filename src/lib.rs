@@ -25,13 +25,18 @@
 //! | [`replay`] | which sequence numbers were seen |
 //! | [`report`] | kinds of noise source, the collector's report |
 //! | [`record`] | random bytes as lines of text |
+//! | [`health`] | health tests on raw samples, the verdict on a source |
+//! | [`condition`] | extractors, claims of entropy, the combination of sources |
+//! | [`drbg`], [`draw`] | CTR_DRBG; unbiased numbers from random bytes |
 //! | [`units`] | sizes and rates as people write them |
 //!
 //! There are no sockets, files or clocks here: time is an argument, in microseconds since the Unix epoch.
 #![forbid(unsafe_code)]
 
-pub mod health;
 pub mod condition;
+pub mod draw;
+pub mod drbg;
+pub mod health;
 pub mod keys;
 mod mac;
 pub mod packet;

@@ -75,8 +75,13 @@ pub enum Admitted<'d> {
         /// The bytes.
         bytes: &'d mut [u8],
     },
-    /// The collector's report.
-    Report(Report),
+    /// A collector's report.
+    Report {
+        /// The pair of keys, and so the collector.
+        key_id: KeyId,
+        /// The report.
+        report: Report,
+    },
     /// An announcement of a new session.
     SessionStarted {
         /// The pair of keys.
@@ -181,6 +186,7 @@ impl Admit {
         if !data.crc_matches() {
             return Err(Reject::Crc);
         }
+        let key_id = known.opener.key_id();
         let plain = known.opener.open(data).map_err(|refusal| match refusal {
             Refusal::TooOld => Reject::TooOld,
             Refusal::TooFarAhead => Reject::TooFarAhead,
@@ -201,7 +207,7 @@ impl Admit {
             now_us,
             timestamp_us,
         });
-        content(plain, self.accept)
+        content(plain, self.accept, key_id)
     }
 
     fn announcement<'d>(
@@ -315,7 +321,7 @@ fn check_freshness(timestamp_us: u64, now_us: u64) -> Result<(), Reject> {
 }
 
 /// Reads the plaintext of a packet that is committed; wipes what is refused.
-fn content(plain: &mut [u8], accept: Kinds) -> Result<Admitted<'_>, Reject> {
+fn content(plain: &mut [u8], accept: Kinds, key_id: KeyId) -> Result<Admitted<'_>, Reject> {
     let Some((&mut byte, bytes)) = plain.split_first_mut() else {
         return Err(Reject::UnknownContent);
     };
@@ -325,7 +331,7 @@ fn content(plain: &mut [u8], accept: Kinds) -> Result<Admitted<'_>, Reject> {
         }
         Some(Content::Bytes(_)) => Reject::SourceRefused,
         Some(Content::Report) => match Report::decode(bytes) {
-            Ok(report) => return Ok(Admitted::Report(report)),
+            Ok(report) => return Ok(Admitted::Report { key_id, report }),
             Err(_) => Reject::UnreadableReport,
         },
         None => Reject::UnknownContent,

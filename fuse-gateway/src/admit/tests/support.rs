@@ -154,7 +154,7 @@ impl Gateway {
             Admitted::Bytes { bytes, .. } => {
                 Got::Number(u64::from_be_bytes(*bytes.first_chunk().unwrap()))
             }
-            Admitted::Report(_) => Got::Report,
+            Admitted::Report { .. } => Got::Report,
             Admitted::SessionStarted { .. } => Got::Started,
             Admitted::Announced => Got::Announced,
         })

@@ -20,12 +20,16 @@ impl Mac {
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; Self::LEN] {
-        self.0
-            .clone()
-            .chain_update(message)
-            .finalize()
-            .into_bytes()
-            .into()
+        self.sign_all(&[message])
+    }
+
+    /// Signs the parts of a message as if they stood in one piece.
+    pub(crate) fn sign_all(&self, parts: &[&[u8]]) -> [u8; Self::LEN] {
+        let mut mac = self.0.clone();
+        for part in parts {
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
     }
 
     /// Compares in constant time.

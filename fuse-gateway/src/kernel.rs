@@ -7,13 +7,12 @@
 //! ```
 //!
 //! `abi` parses and builds the kernel's structs, `connection` reads and writes them, `serve` answers, `waiting` holds the
-//! readers that wait, `mount` and `mountinfo` mount and unmount, and `errno` turns errors into numbers.
+//! readers that wait, `mount` mounts and unmounts, and `errno` turns errors into numbers.
 
 mod abi;
 mod connection;
 mod errno;
 mod mount;
-mod mountinfo;
 mod serve;
 mod waiting;
 

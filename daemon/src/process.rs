@@ -25,15 +25,6 @@ pub fn protect_memory() -> io::Result<()> {
     Ok(())
 }
 
-/// Asks the kernel for SIGTERM when the parent ends. A parent that ended before this call is not
-/// noticed; [`DaemonArgs::follow_parent`](crate::DaemonArgs::follow_parent) knows which it was.
-///
-/// # Errors
-/// The kernel's, or that the parent ended meanwhile.
-pub fn die_with_parent() -> io::Result<()> {
-    follow(None)
-}
-
 /// Asks the kernel for SIGTERM when `parent` ends; without it, when the present parent does. The
 /// number 1 says nothing: in a container it may be the parent itself, and not the one that orphans get.
 pub(crate) fn follow(parent: Option<i32>) -> io::Result<()> {

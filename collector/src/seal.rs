@@ -117,12 +117,10 @@ impl<R: CryptoRng> Seal<R> {
             return Ok(());
         };
         out.begin(gateway, self.cut.full + 1 + OVERHEAD);
-        for bytes in bytes.chunks(self.cut.full) {
-            let length = lane
-                .sealer
-                .seal(now_us, Content::Bytes(kinds), bytes, out.room())?;
-            out.advance(length);
-        }
+        let (content, piece) = (Content::Bytes(kinds), self.cut.full);
+        let sealer = &mut lane.sealer;
+        let length = sealer.seal_train(now_us, content, bytes, piece, out.room())?;
+        out.advance(length);
         lane.bytes += bytes.len() as u64;
         Ok(())
     }

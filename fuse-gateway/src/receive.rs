@@ -114,8 +114,8 @@ impl Receiver {
                 if segment == 0 {
                     continue;
                 }
-                for datagram in message[..length].chunks_mut(segment) {
-                    self.datagram(datagram, now_us, now);
+                for pair in message[..length].chunks_mut(2 * segment) {
+                    self.pair(pair, segment, now_us, now);
                 }
             }
             self.link.counters.lost.set(self.admit.counts().lost);
@@ -178,10 +178,27 @@ impl Receiver {
         Ok(trains)
     }
 
-    fn datagram(&mut self, datagram: &mut [u8], now_us: u64, now: Instant) {
+    /// Takes two datagrams of a train, or its last.
+    fn pair(&mut self, pair: &mut [u8], segment: usize, now_us: u64, now: Instant) {
+        match pair.split_at_mut_checked(segment) {
+            Some((first, second)) if !second.is_empty() => {
+                let pair = [first, second];
+                for verdict in self.admit.pair(pair, now_us, &mut self.bound) {
+                    self.take(verdict, now);
+                }
+            }
+            _ => {
+                let verdict = self.admit.datagram(pair, now_us, &mut self.bound);
+                self.take(verdict, now);
+            }
+        }
+    }
+
+    /// Acts on the verdict on one datagram.
+    fn take(&self, verdict: Result<Admitted<'_>, Reject>, now: Instant) {
         let counters = &self.link.counters;
         counters.datagrams.add(1);
-        match self.admit.datagram(datagram, now_us, &mut self.bound) {
+        match verdict {
             Ok(Admitted::Bytes { kinds, bytes }) => {
                 self.buffer.push(bytes);
                 qrng::wipe(bytes);

@@ -180,6 +180,12 @@ impl Ratchet {
         self.keys.get(index).map(|keys| &**keys).ok_or(NoKeys::Gone)
     }
 
+    /// The keys of `step`, if they have been derived and [`Ratchet::keys`] would give them.
+    pub fn present(&self, step: u64) -> Option<&StepKeys> {
+        let index = usize::try_from(step.checked_sub(self.first)?).ok()?;
+        self.keys.get(index).map(|keys| &**keys)
+    }
+
     /// Moves to `step`, which an authenticated packet named, and wipes the keys before `oldest`.
     pub fn advance(&mut self, step: u64, oldest: u64) {
         self.newest = self.newest.max(step);

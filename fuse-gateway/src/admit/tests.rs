@@ -4,6 +4,7 @@ use qrng::session::STEP_PACKETS;
 use support::{Collector, Gateway, Got, SECOND, T0, joined};
 
 mod hostile;
+mod pairs;
 mod simulation;
 mod support;
 

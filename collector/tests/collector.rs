@@ -254,6 +254,18 @@ fn what_is_sent_is_logged_with_the_key_id() {
 }
 
 #[test]
+fn several_signals_at_once_are_one_request_to_end() {
+    let mut site = Site::new();
+    let mut gateway = site.gateway("one");
+    let config = site.configure("kind = \"simulator\"\nrate = \"usb-4m\"", "");
+    let collector = Collector::start(&config);
+    gateway.bytes(1000);
+    let status = collector.end_with(Signal::SIGTERM, 20);
+    assert_eq!((status.code(), status.signal()), (Some(0), None));
+    assert!(!site.path("run/status.json").exists());
+}
+
+#[test]
 fn a_parent_of_any_number_is_followed() {
     let mut site = Site::new();
     let _gateway = site.gateway("one");

@@ -220,9 +220,18 @@ impl Collector {
     }
 
     /// Sends a signal and waits for the end.
-    pub fn end(mut self, signal: Signal) -> ExitStatus {
+    pub fn end(self, signal: Signal) -> ExitStatus {
+        self.end_with(signal, 1)
+    }
+
+    /// Sends a signal so many times and waits for the end.
+    pub fn end_with(mut self, signal: Signal, times: u32) -> ExitStatus {
         let pid = Pid::from_raw(self.0.id().try_into().unwrap());
-        kill(pid, signal).unwrap();
+        for _ in 0..times {
+            // Not reaped yet, so there is somebody of this number.
+            kill(pid, signal).unwrap();
+            std::thread::sleep(Duration::from_micros(200));
+        }
         self.0.wait().unwrap()
     }
 }

@@ -27,8 +27,6 @@ use zeroize::Zeroizing;
 
 mod file;
 
-pub use file::{KeyFileFault, vet_key_file};
-
 const PSK_LEN: usize = 32;
 const PRIVATE_LEN: usize = 32;
 const PUBLIC_LEN: usize = 1216;

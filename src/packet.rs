@@ -210,6 +210,8 @@ pub struct Data<'d> {
     bytes: &'d mut [u8],
     id: Id,
     timestamp_us: u64,
+    /// What came of comparing the HMAC, if that was done already.
+    authentic: Option<bool>,
 }
 
 /// An announcement of the right length and shape.
@@ -260,6 +262,7 @@ impl<'d> Data<'d> {
             bytes,
             id,
             timestamp_us,
+            authentic: None,
         })
     }
 
@@ -280,6 +283,16 @@ impl<'d> Data<'d> {
     pub fn crc_matches(&self) -> bool {
         let end = self.bytes.len() - (OVERHEAD - field::DATA - field::TAG_LEN);
         crc_matches(self.bytes, field::DATA..end)
+    }
+
+    /// What [`Data::set_authentic`] was told. Nobody has changed the bytes since: they are borrowed.
+    pub(crate) fn authentic(&self) -> Option<bool> {
+        self.authentic
+    }
+
+    /// Keeps what came of comparing the HMAC with that of the session which the id names.
+    pub(crate) fn set_authentic(&mut self, authentic: bool) {
+        self.authentic = Some(authentic);
     }
 
     /// The bytes that the HMAC covers, and the HMAC.

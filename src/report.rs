@@ -10,7 +10,8 @@
 //! └─────────┴───────────┴──────────────────┴───────────────────┘
 //! ```
 //!
-//! The map names its fields, and unknown ones are passed over: a newer collector may say more.
+//! The map names its fields, and unknown ones are passed over: a newer collector may say more. Texts end on an
+//! operator's terminal at the other end, so what is read is freed of characters that would steer it, and shortened.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -184,9 +185,9 @@ impl State {
 pub struct SourceReport {
     /// Its kind.
     pub kind: Kind,
-    /// What it is, in words: a product's name, a path.
+    /// What it is, in words: a product's name, a path. At most [`LONGEST_TEXT`] characters when read.
     pub name: String,
-    /// Its serial number, if it has one.
+    /// Its serial number, if it has one. At most [`LONGEST_TEXT`] characters when read.
     #[serde(default)]
     pub serial: Option<String>,
     /// How it is doing.
@@ -200,6 +201,24 @@ pub struct Report {
     pub collector: String,
     /// Its noise sources.
     pub sources: Vec<SourceReport>,
+}
+
+/// The longest text of a report that is read, in characters; the rest is cut off.
+pub const LONGEST_TEXT: usize = 128;
+
+/// Frees `text` of characters that steer a terminal, and shortens it to [`LONGEST_TEXT`].
+fn tame(text: &mut String) {
+    *text = text
+        .chars()
+        .filter(|&c| !steers(c))
+        .take(LONGEST_TEXT)
+        .collect();
+}
+
+/// Control characters, line and paragraph separators, and what changes the direction of writing.
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Why a report could not be written or read.
@@ -251,7 +270,7 @@ impl Report {
         Ok(())
     }
 
-    /// Reads what follows the content byte.
+    /// Reads what follows the content byte. Its texts are fit to be shown on a terminal.
     ///
     /// # Errors
     /// [`ReportError::Length`] or [`ReportError::Decode`].
@@ -259,7 +278,13 @@ impl Report {
         let (head, rest) = bytes.split_first_chunk().ok_or(ReportError::Length)?;
         let len = usize::from(u16::from_be_bytes(*head));
         let map = rest.get(..len).ok_or(ReportError::Length)?;
-        Ok(rmp_serde::from_slice(map)?)
+        let mut report: Self = rmp_serde::from_slice(map)?;
+        tame(&mut report.collector);
+        for source in &mut report.sources {
+            tame(&mut source.name);
+            source.serial.as_mut().map(tame);
+        }
+        Ok(report)
     }
 }
 
@@ -312,6 +337,22 @@ mod tests {
         assert_eq!(report.sources[0].kind, Kind::Usb);
         assert_eq!(report.sources[0].state, State::Unknown);
         assert_eq!(report.sources[0].serial, None);
+    }
+
+    #[test]
+    fn texts_cannot_steer_a_terminal() {
+        let mut sent = report();
+        sent.collector = "9\r\n".into();
+        sent.sources[0].name = "a\x1b[2J\u{9b}b\u{7f}\u{202e}\u{2066}\u{2028}c é".into();
+        sent.sources[0].serial = Some("\x07".into());
+        sent.sources[1].name = "é".repeat(300);
+        let mut out = [0; 1355];
+        sent.encode(&mut out).unwrap();
+        let read = Report::decode(&out).unwrap();
+        assert_eq!(read.collector, "9");
+        assert_eq!(read.sources[0].name, "a[2Jbc é");
+        assert_eq!(read.sources[0].serial.as_deref(), Some(""));
+        assert_eq!(read.sources[1].name, "é".repeat(LONGEST_TEXT));
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl Sealer {
 
     /// Writes the announcement, due at the start and once a second.
     pub fn announce(&self, now_us: u64, out: &mut [u8; ANNOUNCEMENT_LEN]) {
-        let (id, epoch) = (self.id(), self.epoch);
+        let (id, epoch) = (self.id(self.next), self.epoch);
         packet::write_announcement(out, id, now_us, self.key_id, epoch, &self.encapsulation);
         let (signed, mac) = out.split_at_mut(ANNOUNCEMENT_LEN - field::MAC_LEN);
         mac.copy_from_slice(&self.announcement_mac.sign(signed));
@@ -167,6 +167,81 @@ impl Sealer {
         bytes: &[u8],
         out: &mut [u8],
     ) -> Result<usize, SessionError> {
+        let needed = self.encrypt(self.next, now_us, content, bytes, out)?;
+        let (signed, mac) = out[..needed].split_at_mut(needed - field::MAC_LEN);
+        mac.copy_from_slice(&self.keys.mac.sign(signed));
+        self.next += 1;
+        Ok(needed)
+    }
+
+    /// Seals `bytes` in pieces of `piece` bytes into datagrams one behind the other at the start of `out`, and returns
+    /// the length of all; the last piece may be shorter. The same datagrams as [`Sealer::seal`] makes, for less time.
+    ///
+    /// # Errors
+    /// As [`Sealer::seal`]. The sequence numbers of the datagrams sealed before are used up then.
+    pub fn seal_train(
+        &mut self,
+        now_us: u64,
+        content: Content,
+        bytes: &[u8],
+        piece: usize,
+        out: &mut [u8],
+    ) -> Result<usize, SessionError> {
+        if piece == 0 {
+            return Err(SessionError::DataLength(0));
+        }
+        let mut sealed = 0;
+        for pair in bytes.chunks(piece.saturating_mul(2)) {
+            let out = &mut out[sealed..];
+            sealed += match pair.split_at_checked(piece) {
+                Some((first, second)) if second.len() == piece && self.same_step_next() => {
+                    self.seal_pair(now_us, content, [first, second], out)?
+                }
+                Some((first, second)) if !second.is_empty() => {
+                    let length = self.seal(now_us, content, first, out)?;
+                    length + self.seal(now_us, content, second, &mut out[length..])?
+                }
+                _ => self.seal(now_us, content, pair, out)?,
+            };
+        }
+        Ok(sealed)
+    }
+
+    /// Whether the next packet and the one after have the same keys.
+    fn same_step_next(&self) -> bool {
+        step_of(self.next) == step_of(self.next + 1)
+    }
+
+    /// Seals two pieces of one length, whose packets have the same keys.
+    fn seal_pair(
+        &mut self,
+        now_us: u64,
+        content: Content,
+        pieces: [&[u8]; 2],
+        out: &mut [u8],
+    ) -> Result<usize, SessionError> {
+        let (next, half) = (self.next, pieces[0].len() + 1 + OVERHEAD);
+        self.encrypt(next, now_us, content, pieces[0], out)?;
+        self.encrypt(next + 1, now_us, content, pieces[1], &mut out[half..])?;
+        let (first, second) = out[..2 * half].split_at_mut(half);
+        let (first, first_mac) = first.split_at_mut(half - field::MAC_LEN);
+        let (second, second_mac) = second.split_at_mut(half - field::MAC_LEN);
+        let macs = self.keys.mac.sign_pair([first, second]);
+        first_mac.copy_from_slice(&macs[0]);
+        second_mac.copy_from_slice(&macs[1]);
+        self.next += 2;
+        Ok(2 * half)
+    }
+
+    /// Writes a datagram but for its HMAC at the start of `out`, and returns the length of all of it.
+    fn encrypt(
+        &mut self,
+        sequence: u64,
+        now_us: u64,
+        content: Content,
+        bytes: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, SessionError> {
         let plain_len = bytes.len().saturating_add(1);
         if !(MIN_DATA..=MAX_DATA).contains(&plain_len) {
             return Err(SessionError::DataLength(bytes.len()));
@@ -177,32 +252,29 @@ impl Sealer {
         let (needed, room) = (plain_len + OVERHEAD, out.len());
         let out = out.get_mut(..needed);
         let out = out.ok_or(SessionError::NoRoom { needed, room })?;
-        if self.next >= END {
+        if sequence >= END {
             return Err(SessionError::Spent);
         }
-        while self.chain.step() <= step_of(self.next) {
+        while self.chain.step() <= step_of(sequence) {
             self.keys = self.chain.next();
         }
-        packet::write_data_head(out, self.id(), now_us);
+        packet::write_data_head(out, self.id(sequence), now_us);
         let (header, rest) = out.split_at_mut(field::DATA);
         let (text, rest) = rest.split_at_mut(plain_len);
         text[0] = content.to_byte();
         text[1..].copy_from_slice(bytes);
-        let tag = self.keys.encrypt(self.next, header, text);
+        let tag = self.keys.encrypt(sequence, header, text);
         let tag = tag.ok_or(SessionError::DataLength(bytes.len()))?;
         rest[..field::TAG_LEN].copy_from_slice(&tag);
         packet::write_data_tail(out);
-        let (signed, mac) = out.split_at_mut(needed - field::MAC_LEN);
-        mac.copy_from_slice(&self.keys.mac.sign(signed));
-        self.next += 1;
         Ok(needed)
     }
 
-    fn id(&self) -> Id {
+    fn id(&self, sequence: u64) -> Id {
         Id {
             tag: self.tag,
             slot: self.slot,
-            sequence: self.next,
+            sequence,
         }
     }
 }

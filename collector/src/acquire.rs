@@ -52,8 +52,8 @@ impl Cut {
     }
 }
 
-/// Runs the stage. Does not return as long as the source can be used; at the end of a file it
-/// waits for ever, because the gateways still want announcements.
+/// Runs the stage. Does not return as long as the source can be used; at the end of a file, and
+/// after an error of one, it waits for ever, because the gateways still want announcements.
 ///
 /// # Errors
 /// The driver is broken, or another stage has ended.
@@ -68,7 +68,8 @@ pub fn run(
     loop {
         block.kinds = Kinds::of(source.identity().kind);
         let outcome = fill(source.as_mut(), &mut block, cut);
-        if outcome.is_ok() || matches!(outcome, Err(SourceError::Ended)) {
+        let last = matches!(outcome, Err(SourceError::Ended | SourceError::Lost(_)));
+        if outcome.is_ok() || last {
             let left = block.filled().len() - cut.sealable(block.filled().len());
             block.truncate(cut.sealable(block.filled().len()));
             stats.discarded(left);
@@ -88,9 +89,12 @@ pub fn run(
             Err(SourceError::Ended) => {
                 log::info!("the noise source is at its end; its bytes are not repeated");
                 stats.source_is(State::Ended);
-                loop {
-                    thread::park();
-                }
+                wait_for_ever();
+            }
+            Err(error @ SourceError::Lost(_)) => {
+                log::error!("noise source: {error}; name another file, or a device");
+                stats.source_failed(error.to_string());
+                wait_for_ever();
             }
             Err(SourceError::Retry(error)) => {
                 log::warn!("noise source: {error}; next try in {pause:?}");
@@ -100,6 +104,12 @@ pub fn run(
             }
             Err(SourceError::Broken(error)) => bail!("noise source: {error}"),
         }
+    }
+}
+
+fn wait_for_ever() -> ! {
+    loop {
+        thread::park();
     }
 }
 

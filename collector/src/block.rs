@@ -89,7 +89,7 @@ impl Batch {
         &mut self.bytes[self.length..]
     }
 
-    /// Says that a datagram of `count` bytes was written to the front of the room.
+    /// Says that datagrams of `count` bytes were written to the front of the room.
     pub fn advance(&mut self, count: usize) {
         self.length = self.bytes.len().min(self.length + count);
     }

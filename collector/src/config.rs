@@ -1,15 +1,12 @@
 //! Configuration: the TOML file as it is written ([`Raw`]), and as the collector uses it
 //! ([`Config`]), checked whole before anything starts.
 
-use std::env;
-use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use qrng::keys::CollectorKey;
-use qrng_daemon::{ConfigError, Problems, read_toml};
-use zeroize::Zeroizing;
+use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_toml};
 
 use crate::source::simulator::CARDS;
 
@@ -20,9 +17,6 @@ mod sending;
 pub use raw::Raw;
 use raw::{RawKind, RawSource};
 pub use sending::SendConfig;
-
-/// The environment variable that overrides the pre-shared key of every gateway (64 hex digits).
-pub const PSK_VARIABLE: &str = "QRNG_HMAC_SECRET_KEY";
 
 /// The longest name of a source, in bytes: it must fit in a report.
 const LONGEST_NAME: usize = 128;
@@ -84,7 +78,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, or with the key files that it names.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let psk = env::var_os(PSK_VARIABLE).map(|v| Psk::from(v.to_string_lossy().into_owned()));
+        let psk = Psk::from_environment();
         let raw = read_toml(file)?;
         Given { file, raw, psk }.try_into()
     }
@@ -98,22 +92,7 @@ pub struct Given<'f> {
     /// What the file says.
     pub raw: Raw,
     /// The pre-shared key that the environment gives in place of the key files'.
-    pub psk: Option<Psk>,
-}
-
-/// A pre-shared key in hexadecimal, not yet checked; not shown, and wiped.
-pub struct Psk(Zeroizing<String>);
-
-impl From<String> for Psk {
-    fn from(text: String) -> Self {
-        Self(text.into())
-    }
-}
-
-impl fmt::Debug for Psk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Psk(..)")
-    }
+    pub psk: Psk,
 }
 
 impl TryFrom<Given<'_>> for Config {
@@ -122,15 +101,14 @@ impl TryFrom<Given<'_>> for Config {
     fn try_from(given: Given<'_>) -> Result<Self, ConfigError> {
         let Given { file, raw, psk } = given;
         let mut problems = Problems::new(file);
-        let directory = file.parent().unwrap_or(Path::new(""));
         // What could not be understood has a default here, which is not used: `finish` fails then.
-        let source = check_source(&mut problems, directory, raw.source);
-        let gateways = gateways::check(&mut problems, directory, raw.gateway, psk);
+        let source = check_source(&mut problems, file, raw.source);
+        let gateways = gateways::check(&mut problems, file, raw.gateway, &psk);
         let send = sending::check(&mut problems, &raw.send, &gateways);
         problems.finish()?;
         Ok(Self {
-            state_directory: directory.join(raw.state_directory),
-            runtime_directory: directory.join(raw.runtime_directory),
+            state_directory: path_in(file, &raw.state_directory),
+            runtime_directory: path_in(file, &raw.runtime_directory),
             source,
             gateways,
             send,
@@ -138,13 +116,15 @@ impl TryFrom<Given<'_>> for Config {
     }
 }
 
-fn check_source(problems: &mut Problems, directory: &Path, raw: RawSource) -> SourceConfig {
+fn check_source(problems: &mut Problems, file: &Path, raw: RawSource) -> SourceConfig {
     let (name, source) = match raw.kind {
         RawKind::Simulator => {
             if raw.path.is_some() {
                 problems.add("source.path", "is for kind = \"node\"", "remove it");
             }
-            let text = raw.rate.map_or_else(|| "pcie-16m".into(), |r| r.0);
+            let text = raw
+                .rate
+                .map_or_else(|| "pcie-16m".into(), |r| r.text().to_owned());
             let rate = problems.keep(
                 "source.rate",
                 simulator_rate(&text),
@@ -171,7 +151,7 @@ fn check_source(problems: &mut Problems, directory: &Path, raw: RawSource) -> So
                     "name the device, for instance \"/dev/qrandom0\"",
                 );
             }
-            let path = directory.join(raw.path.unwrap_or_default());
+            let path = path_in(file, &raw.path.unwrap_or_default());
             (path.display().to_string(), Driver::Node { path })
         }
     };

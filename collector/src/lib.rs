@@ -19,15 +19,12 @@
 //! [`pipeline`] joins them. Sessions take their epochs from [`epoch`].
 #![forbid(unsafe_code)]
 
-use std::fs;
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
-use qrng_daemon::{DaemonArgs, Ending, Supervisor, die_with_parent, protect_memory};
+use qrng_daemon::{DaemonArgs, Ending, Supervisor, protect_memory};
 
 pub mod acquire;
 pub mod block;
@@ -41,7 +38,7 @@ pub mod source;
 pub mod stats;
 pub mod status;
 
-use config::{Config, Driver, SourceConfig};
+use config::{Config, Driver, Gateway, SourceConfig};
 use epoch::EpochFile;
 use pace::Pace;
 use pipeline::now_us;
@@ -49,16 +46,15 @@ use seal::Seal;
 use send::Outlet;
 use source::{Node, NoiseSource, Simulator};
 use stats::Stats;
-use status::StatusFile;
+use status::{Remover, StatusFile};
 
 /// Runs the collector until a signal ends it.
 ///
 /// # Errors
 /// The configuration, the noise source or the state directory cannot be used, or a stage ended.
 pub fn run(args: &DaemonArgs) -> anyhow::Result<()> {
-    if args.die_with_parent {
-        die_with_parent().context("cannot follow the parent process")?;
-    }
+    args.follow_parent()
+        .context("cannot follow the parent process")?;
     protect_memory().context("cannot keep the memory out of core dumps")?;
     let config = Config::load(&args.config)?;
     if args.check {
@@ -69,7 +65,7 @@ pub fn run(args: &DaemonArgs) -> anyhow::Result<()> {
     let supervisor = Supervisor::new()?;
     let status = start(&supervisor, config)?;
     let ending = supervisor.wait();
-    remove(&status);
+    status.remove();
     match ending {
         Ending::Signal(signal) => log::info!("ending: {signal}"),
         Ending::Thread { .. } => bail!("{ending}"),
@@ -77,28 +73,36 @@ pub fn run(args: &DaemonArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts all stages; gives the status file's path.
-fn start(supervisor: &Supervisor, config: Config) -> anyhow::Result<std::path::PathBuf> {
+/// Starts all stages; gives what removes the status file in the end.
+fn start(supervisor: &Supervisor, config: Config) -> anyhow::Result<Remover> {
     let epochs = EpochFile::open(&config.state_directory)?;
     let source = open_source(&config.source)?;
     let names = config.gateways.iter().map(|g| g.name.clone()).collect();
     let addresses: Vec<_> = config.gateways.iter().map(|g| g.address).collect();
     let stats = Arc::new(Stats::new(names));
     let status = StatusFile::new(&config, source.identity().clone(), Arc::clone(&stats));
-    let path = status.path().to_path_buf();
+    let remover = status.remover();
     let pace = config.send.rate.map(|r| Pace::new(r, config.send.burst));
     let outlet = Outlet::open(&addresses, pace).context("cannot open a UDP socket")?;
+    let gateways: Vec<_> = config.gateways.iter().map(shown).collect();
     let keys = config.gateways.into_iter().map(|g| g.key).collect();
     let rng = UnwrapErr(SysRng);
     let seal = Seal::start(keys, config.send.cut(), Box::new(epochs), rng, now_us())?;
     log::info!(
-        "noise source: {} ({}); gateways: {addresses:?}",
+        "noise source: {} ({}); gateways: {}",
         source.identity().name,
         source.identity().kind.name(),
+        gateways.join(", "),
     );
     pipeline::start(supervisor, source, seal, outlet, &config.send, &stats)?;
     supervisor.spawn("status", move || status.run())?;
-    Ok(path)
+    Ok(remover)
+}
+
+/// A gateway in the log: with its key id, which the gateway logs too.
+fn shown(gateway: &Gateway) -> String {
+    let key = gateway.key.key_id();
+    format!("{} at {}, key {key}", gateway.name, gateway.address)
 }
 
 fn open_source(config: &SourceConfig) -> anyhow::Result<Box<dyn NoiseSource>> {
@@ -112,14 +116,4 @@ fn open_source(config: &SourceConfig) -> anyhow::Result<Box<dyn NoiseSource>> {
             )
         })?),
     })
-}
-
-/// Removes the status file, so that nobody takes an old one for news.
-fn remove(status: &Path) {
-    match fs::remove_file(status) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            log::warn!("{} cannot be removed: {e}", status.display());
-        }
-        _ => {}
-    }
 }

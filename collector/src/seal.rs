@@ -117,12 +117,10 @@ impl<R: CryptoRng> Seal<R> {
             return Ok(());
         };
         out.begin(gateway, self.cut.full + 1 + OVERHEAD);
-        for bytes in bytes.chunks(self.cut.full) {
-            let length = lane
-                .sealer
-                .seal(now_us, Content::Bytes(kinds), bytes, out.room())?;
-            out.advance(length);
-        }
+        let (content, piece) = (Content::Bytes(kinds), self.cut.full);
+        let sealer = &mut lane.sealer;
+        let length = sealer.seal_train(now_us, content, bytes, piece, out.room())?;
+        out.advance(length);
         lane.bytes += bytes.len() as u64;
         Ok(())
     }
@@ -177,7 +175,7 @@ mod tests {
     use getrandom::rand_core::UnwrapErr;
     use qrng::keys::{GatewayKey, KeyId, generate};
     use qrng::packet::Datagram;
-    use qrng::report::{Kind, SourceReport, State};
+    use qrng::report::{Kind, LONGEST_TEXT, SourceReport, State};
     use qrng::session::Opener;
 
     use super::*;
@@ -275,7 +273,7 @@ mod tests {
         let mut batch = Batch::new(longest_notice(CUT));
         seal.announce(1, NOW + 1, &mut batch).unwrap();
         let mut opener = opener(&keys[1], &batch);
-        let report = Report {
+        let mut report = Report {
             collector: "10.20.30".into(),
             sources: vec![SourceReport {
                 kind: Kind::KernelNode,
@@ -288,6 +286,7 @@ mod tests {
         assert_eq!(batch.count(), 1);
         let (content, bytes) = open(&mut opener, &batch).remove(0);
         assert_eq!(content, Content::Report);
+        report.sources[0].serial = Some("s".repeat(LONGEST_TEXT));
         assert_eq!(Report::decode(&bytes).unwrap(), report);
     }
 

@@ -5,13 +5,15 @@
 //! would get ICMP errors, and IP_RECVERR would too.)
 //!
 //! A batch goes in one call with UDP segmentation offload (GSO). Where the kernel or the device
-//! refuses that, the datagrams go one by one; that too depends on this host only.
+//! refuses that, the datagrams go one by one, and a minute later offload is tried again. The kernel
+//! also refuses it while a datagram is longer than the route's MTU, which an ICMP message
+//! (fragmentation needed) can lower: whoever can send one here makes sending dearer for a while.
 
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use nix::errno::Errno;
@@ -25,6 +27,9 @@ use crate::stats::Stats;
 pub const LONGEST_BATCH: usize = 65_507;
 /// The most datagrams that the kernel takes at once (UDP_MAX_SEGMENTS of older kernels).
 pub const MOST_SEGMENTS: usize = 64;
+
+/// How long offload is not tried after a refusal.
+const OFFLOAD_PAUSE: Duration = Duration::from_secs(60);
 
 /// Bytes of the IP and UDP headers of a datagram to `address`.
 pub fn headers(address: &SocketAddr) -> usize {
@@ -45,8 +50,15 @@ pub struct Outlet {
 struct Target {
     address: SocketAddr,
     storage: SockaddrStorage,
-    /// Whether segmentation offload works, as far as is known.
-    offload: bool,
+    /// Until when segmentation offload is not tried, if it was refused the last time.
+    refused_until: Option<Instant>,
+}
+
+impl Target {
+    /// Whether segmentation offload is worth a try at the time `now`.
+    fn may_offload(&self, now: impl FnOnce() -> Instant) -> bool {
+        self.refused_until.is_none_or(|until| until <= now())
+    }
 }
 
 impl Outlet {
@@ -67,7 +79,7 @@ impl Outlet {
                 .map(|&address| Target {
                     address,
                     storage: address.into(),
-                    offload: true,
+                    refused_until: None,
                 })
                 .collect(),
             pace: pace.map(|pace| (Instant::now(), pace)),
@@ -114,17 +126,24 @@ impl Outlet {
         let Some(fd) = socket.as_ref().map(AsRawFd::as_raw_fd) else {
             return;
         };
-        if batch.count() > 1 && target.offload {
+        if batch.count() > 1 && target.may_offload(Instant::now) {
             match send_to(fd, target, batch.bytes(), Some(batch.segment())) {
                 Ok(()) => {
+                    if target.refused_until.take().is_some() {
+                        stats.offload(batch.gateway(), true);
+                        log::info!("{}: segmentation offload works again", target.address);
+                    }
                     stats.sent(batch.gateway(), batch.count(), batch.bytes().len());
                     return;
                 }
                 Err(e) if refuses_offload(e) => {
-                    target.offload = false;
-                    stats.no_offload(batch.gateway());
-                    let address = target.address;
-                    log::warn!("{address}: no segmentation offload ({e}); sending is slower");
+                    let until = Instant::now() + OFFLOAD_PAUSE;
+                    // Told once, however often it is refused again.
+                    if target.refused_until.replace(until).is_none() {
+                        stats.offload(batch.gateway(), false);
+                        let address = target.address;
+                        log::warn!("{address}: no segmentation offload ({e}); sending is slower");
+                    }
                 }
                 Err(e) => return stats.failed(batch.gateway(), batch.count(), e),
             }
@@ -214,10 +233,28 @@ mod tests {
         let (socket, address) = receiver();
         let stats = Stats::new(vec!["one".into()]);
         let mut outlet = Outlet::open(&[address], None).unwrap();
-        outlet.targets[0].offload = false;
+        let later = Instant::now() + OFFLOAD_PAUSE;
+        outlet.targets[0].refused_until = Some(later);
         outlet.send(&batch(), &stats);
         assert_eq!(lengths(&socket), [30, 30, 20]);
         assert_eq!(stats.gateway(0).datagrams(), 3);
+        assert_eq!(outlet.targets[0].refused_until, Some(later));
+    }
+
+    #[test]
+    fn offload_is_tried_again_after_a_pause() {
+        let (socket, address) = receiver();
+        let stats = Stats::new(vec!["one".into()]);
+        stats.offload(0, false);
+        let mut outlet = Outlet::open(&[address], None).unwrap();
+        outlet.targets[0].refused_until = Some(Instant::now());
+        outlet.send(&batch(), &stats);
+        assert_eq!(lengths(&socket), [30, 30, 20]);
+        // Either it works, or it was refused again for as long.
+        match outlet.targets[0].refused_until {
+            None => assert!(stats.gateway(0).offloads()),
+            Some(until) => assert!(until > Instant::now()),
+        }
     }
 
     #[test]

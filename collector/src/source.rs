@@ -36,6 +36,10 @@ pub enum SourceError {
     /// There is no more, as at the end of a regular file. Do not read again.
     #[error("the source is at its end")]
     Ended,
+    /// There is no more because of an error, as of a regular file, which must not be begun anew. Do
+    /// not read again; the process goes on.
+    #[error("{0}; it is not begun anew, because its bytes would be sent twice")]
+    Lost(String),
     /// The driver itself is broken; the process cannot go on.
     #[error("{0}")]
     Broken(String),

@@ -118,9 +118,9 @@ impl Stats {
         *lock(&self.errors).entry(format!("{error:?}")).or_default() += datagrams;
     }
 
-    /// Notes that segmentation offload was refused.
-    pub fn no_offload(&self, gateway: usize) {
-        self.gateways[gateway].no_offload.store(true, Relaxed);
+    /// Notes whether segmentation offload works.
+    pub fn offload(&self, gateway: usize, works: bool) {
+        self.gateways[gateway].no_offload.store(!works, Relaxed);
     }
 
     /// Random bytes handed on for sealing.
@@ -196,7 +196,7 @@ impl GatewayStats {
     }
 
     /// Whether segmentation offload is in use.
-    pub fn offload(&self) -> bool {
+    pub fn offloads(&self) -> bool {
         !self.no_offload.load(Relaxed)
     }
 }

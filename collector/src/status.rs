@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,8 @@ use crate::stats::{GatewayStats, Stats};
 
 /// How often the file is written.
 const EVERY: Duration = Duration::from_secs(1);
+/// How often errors of sending are logged at most.
+const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Writes the status file.
 pub struct StatusFile {
@@ -29,14 +31,65 @@ pub struct StatusFile {
     gateways: Vec<Peer>,
     pacing: Option<Pacing>,
     last: Last,
+    told: Told,
     failing: bool,
+    /// Whether the process ends, and the file is gone for good.
+    closed: Arc<Mutex<bool>>,
+}
+
+/// Removes the status file at the end of the process.
+pub struct Remover {
+    path: PathBuf,
+    closed: Arc<Mutex<bool>>,
+}
+
+impl Remover {
+    /// Removes the file, so that nobody takes an old one for news. It is not written again.
+    pub fn remove(self) {
+        // Held while the file is written, too: none is written half now and appears later.
+        let mut closed = lock(&self.closed);
+        *closed = true;
+        match fs::remove_file(&self.path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                log::warn!("{} cannot be removed: {e}", self.path.display());
+            }
+            _ => {}
+        }
+    }
 }
 
 /// What was told last, to tell what has changed.
 struct Last {
     at: Instant,
     bytes: u64,
+}
+
+/// The errors of sending that were logged: how many of each name, and when.
+#[derive(Default)]
+struct Told {
     errors: BTreeMap<String, u64>,
+    at: Option<Instant>,
+}
+
+impl Told {
+    /// What there is to log at the time `now`: how many of each error came since the last time.
+    /// Nothing within [`LOG_EVERY`] of it: a network that is down stays so for long.
+    fn news(&mut self, now: Instant, errors: &BTreeMap<String, u64>) -> Vec<(String, u64)> {
+        if self.at.is_some_and(|at| now - at < LOG_EVERY) {
+            return Vec::new();
+        }
+        let before = |name: &String| self.errors.get(name).copied().unwrap_or(0);
+        let news: Vec<_> = errors
+            .iter()
+            .map(|(name, count)| (name.clone(), count - before(name)))
+            .filter(|(_, more)| *more > 0)
+            .collect();
+        if !news.is_empty() {
+            self.errors.clone_from(errors);
+            self.at = Some(now);
+        }
+        news
+    }
 }
 
 /// A gateway, as far as the configuration describes it.
@@ -52,7 +105,7 @@ struct Status<'s> {
     uptime_seconds: u64,
     source: SourceStatus<'s>,
     gateways: Vec<GatewayStatus<'s>>,
-    send_errors: &'s BTreeMap<String, u64>,
+    send_errors: BTreeMap<String, u64>,
     pacing: Option<Pacing>,
 }
 
@@ -103,18 +156,19 @@ impl StatusFile {
             source,
             gateways: peers.collect(),
             pacing: pacing(&config.send),
-            last: Last {
-                at: now,
-                bytes: 0,
-                errors: BTreeMap::new(),
-            },
+            last: Last { at: now, bytes: 0 },
+            told: Told::default(),
             failing: false,
+            closed: Arc::default(),
         }
     }
 
-    /// Where the file is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// What removes the file in the end.
+    pub fn remover(&self) -> Remover {
+        Remover {
+            path: self.path.clone(),
+            closed: Arc::clone(&self.closed),
+        }
     }
 
     /// Writes the file each second, for ever. A failure is logged when it begins; the collector
@@ -124,8 +178,9 @@ impl StatusFile {
     /// None.
     pub fn run(mut self) -> anyhow::Result<()> {
         loop {
-            self.log_errors();
-            let document = self.document(Instant::now());
+            let now = Instant::now();
+            self.log_errors(now);
+            let document = self.document(now);
             match self.write(&document) {
                 Ok(()) => self.failing = false,
                 Err(e) if !self.failing => {
@@ -143,6 +198,10 @@ impl StatusFile {
     }
 
     fn write(&self, document: &str) -> io::Result<()> {
+        let closed = lock(&self.closed);
+        if *closed {
+            return Ok(());
+        }
         if let Some(directory) = self.path.parent() {
             fs::DirBuilder::new()
                 .recursive(true)
@@ -153,15 +212,10 @@ impl StatusFile {
     }
 
     /// Logs which errors of sending there were since the last time.
-    fn log_errors(&mut self) {
-        let errors = self.stats.errors();
-        for (name, count) in &errors {
-            let before = self.last.errors.get(name).copied().unwrap_or(0);
-            if *count > before {
-                log::warn!("{} datagrams could not be sent: {name}", count - before);
-            }
+    fn log_errors(&mut self, now: Instant) {
+        for (name, count) in self.told.news(now, &self.stats.errors()) {
+            log::warn!("{count} datagrams could not be sent: {name}");
         }
-        self.last.errors = errors;
     }
 
     /// The document at the time `now`.
@@ -185,7 +239,7 @@ impl StatusFile {
                 bytes_discarded: self.stats.bytes_discarded(),
             },
             gateways: peers.map(|(peer, stats)| gateway(peer, stats)).collect(),
-            send_errors: &self.last.errors,
+            send_errors: self.stats.errors(),
             pacing: self.pacing,
         };
         // Strings and numbers only: this cannot fail.
@@ -193,6 +247,10 @@ impl StatusFile {
         document.push('\n');
         document
     }
+}
+
+fn lock(closed: &Mutex<bool>) -> MutexGuard<'_, bool> {
+    closed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn pacing(send: &SendConfig) -> Option<Pacing> {
@@ -214,7 +272,7 @@ fn gateway<'s>(peer: &'s Peer, stats: &'s GatewayStats) -> GatewayStatus<'s> {
         sent_datagrams: stats.datagrams(),
         sent_bytes: stats.bytes(),
         failed_datagrams: stats.failed(),
-        segmentation_offload: stats.offload(),
+        segmentation_offload: stats.offloads(),
     }
 }
 
@@ -240,6 +298,24 @@ mod tests {
     fn rates_are_bytes_a_second() {
         assert_eq!(rate(500, Duration::from_millis(500)), 1000);
         assert_eq!(rate(0, Duration::ZERO), 0);
+    }
+
+    #[test]
+    fn errors_of_sending_are_summed_up() {
+        let errors = |count: u64| BTreeMap::from([("ENETUNREACH".to_owned(), count)]);
+        let news = |count: u64| vec![("ENETUNREACH".to_owned(), count)];
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut told = Told::default();
+        assert!(told.news(at(0), &BTreeMap::new()).is_empty());
+        assert_eq!(told.news(at(1), &errors(3)), news(3));
+        for second in 2..11 {
+            assert!(told.news(at(second), &errors(3 + second)).is_empty());
+        }
+        assert_eq!(told.news(at(11), &errors(20)), news(17));
+        // The first after a quiet time is told at once.
+        assert!(told.news(at(30), &errors(20)).is_empty());
+        assert_eq!(told.news(at(31), &errors(21)), news(1));
     }
 
     #[test]

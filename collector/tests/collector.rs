@@ -3,7 +3,9 @@
 mod harness;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 
 use harness::{Collector, Got, Site, run};
 use nix::sys::signal::Signal;
@@ -229,6 +231,60 @@ fn what_is_wrong_is_told_before_anything_starts() {
     fs::create_dir_all(site.path("state")).unwrap();
     fs::write(site.path("state/epoch"), "damaged").unwrap();
     refused(&config, &["state/epoch", "7 bytes instead of 8"]);
+}
+
+#[test]
+fn what_is_sent_is_logged_with_the_key_id() {
+    let mut site = Site::new();
+    let gateway = site.gateway("one");
+    let config = site.configure("kind = \"simulator\"\nrate = \"usb-4m\"", "");
+    let mut child = harness::command(&config)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    let wanted = format!("key {}", gateway.key_id());
+    let told = log
+        .lines()
+        .map_while(Result::ok)
+        .any(|line| line.contains("one at 127.0.0.1:") && line.contains(&wanted));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(told);
+}
+
+#[test]
+fn several_signals_at_once_are_one_request_to_end() {
+    let mut site = Site::new();
+    let mut gateway = site.gateway("one");
+    let config = site.configure("kind = \"simulator\"\nrate = \"usb-4m\"", "");
+    let collector = Collector::start(&config);
+    gateway.bytes(1000);
+    let status = collector.end_with(Signal::SIGTERM, 20);
+    assert_eq!((status.code(), status.signal()), (Some(0), None));
+    assert!(!site.path("run/status.json").exists());
+}
+
+#[test]
+fn a_parent_of_any_number_is_followed() {
+    let mut site = Site::new();
+    let _gateway = site.gateway("one");
+    let config = site.configure("kind = \"simulator\"", "");
+    // The shell is process 1 of a namespace of its own, as in a container.
+    let script = "\"$0\" --config \"$1\" --check --die-with-parent --parent $$; echo code $?";
+    let output = Command::new("unshare")
+        .args(["--pid", "--fork", "sh", "-c", script])
+        .args([
+            env!("CARGO_BIN_EXE_qrng-collector").as_ref(),
+            config.as_os_str(),
+        ])
+        .output();
+    let Some(output) = output.ok().filter(|output| output.status.success()) else {
+        eprintln!("skipped: no namespace can be made here");
+        return;
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.ends_with("code 0\n"), "{output:?}");
 }
 
 #[test]

@@ -82,6 +82,12 @@ pub fn read_toml<T: DeserializeOwned>(file: &Path) -> Result<T, ConfigError> {
     parse_toml(file, &text)
 }
 
+/// A path that stands in the configuration file `file`: a relative one is relative to the file's
+/// directory, wherever the process was started.
+pub fn path_in(file: &Path, path: &Path) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join(path)
+}
+
 /// Parses TOML text that came from `file`.
 ///
 /// # Errors
@@ -131,6 +137,14 @@ mod tests {
             error,
             "f.toml: a: is wrong; set it right\nf.toml: b: invalid digit found in string; give a number"
         );
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let path = |file: &str, path: &str| path_in(Path::new(file), Path::new(path));
+        assert_eq!(path("/etc/qrng/x.toml", "key"), Path::new("/etc/qrng/key"));
+        assert_eq!(path("x.toml", "key"), Path::new("key"));
+        assert_eq!(path("/etc/qrng/x.toml", "/key"), Path::new("/key"));
     }
 
     #[test]

@@ -30,8 +30,8 @@ impl std::error::Error for FileError {}
 /// Reads a secret text file into memory that is wiped when dropped.
 ///
 /// # Errors
-/// The file cannot be read, is larger than 64 KiB, is not UTF-8, may be read by group or others,
-/// or belongs to neither root nor this process's user. The text says how to mend it.
+/// The file cannot be read, is larger than 64 KiB, is not UTF-8, has a mode other than 0600 and
+/// 0400, or belongs to neither root nor this process's user. The text says how to mend it.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
     let fail = |what: String| FileError {
         path: path.to_path_buf(),
@@ -64,10 +64,11 @@ fn vet(mode: u32, owner: u32, euid: u32, size: u64) -> Result<(), String> {
     if mode & 0o170_000 != 0o100_000 {
         return Err("is not a regular file; name the key file itself".into());
     }
-    if mode & 0o077 != 0 {
+    let permissions = mode & 0o7777;
+    if !matches!(permissions, 0o600 | 0o400) {
         return Err(format!(
-            "has mode {:04o}, so others can reach it; run `chmod 0600 FILE`",
-            mode & 0o7777
+            "has mode {permissions:04o}, and must have 0600 or 0400, so that nobody else can reach it; \
+             run `chmod 0600 FILE`"
         ));
     }
     if owner != euid && owner != 0 {
@@ -132,8 +133,15 @@ mod tests {
         assert!(vet(0o100_600, 0, 0, 10).is_ok());
         assert!(vet(0o100_400, 1000, 1000, 10).is_ok());
         assert!(vet(0o100_600, 0, 1000, 10).is_ok());
-        assert!(vet(0o100_640, 0, 0, 10).unwrap_err().contains("chmod 0600"));
-        assert!(vet(0o100_604, 0, 0, 10).is_err());
+        for mode in [
+            0o644, 0o640, 0o660, 0o604, 0o700, 0o500, 0o200, 0o000, 0o4600, 0o1600,
+        ] {
+            let error = vet(0o100_000 | mode, 0, 0, 10).unwrap_err();
+            assert!(error.contains(&format!("{mode:04o}")), "{error}");
+            assert!(error.contains("chmod 0600"), "{error}");
+        }
+        // Root reads anything, but what another user could have put there is not root's.
+        assert!(vet(0o100_600, 1000, 0, 10).is_err());
         assert!(vet(0o100_600, 7, 0, 10).unwrap_err().contains("chown 0"));
         assert!(vet(0o040_700, 0, 0, 10).unwrap_err().contains("regular"));
         assert!(vet(0o100_600, 0, 0, SECRET_MAX + 1).is_err());

@@ -5,9 +5,13 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use nix::sys::signal::{SigSet, Signal};
+
+/// Signals within this time are one request to end.
+const ONE_REQUEST: Duration = Duration::from_secs(1);
 
 /// Why a daemon ends.
 #[derive(Debug)]
@@ -44,7 +48,9 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Takes over SIGTERM and SIGINT. To be called before the process has any other thread,
-    /// because the threads inherit the signal mask. A second signal ends the process at once.
+    /// because the threads inherit the signal mask. A further signal ends the process at once, if it
+    /// comes a second after the first or later: one death of a parent with several threads is told by
+    /// several signals, and they must not keep the process from ending in order.
     ///
     /// # Errors
     /// The kernel refuses the signal mask or the thread.
@@ -59,13 +65,16 @@ impl Supervisor {
         thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
-                let mut asked = false;
+                let mut asked: Option<Instant> = None;
                 while let Ok(signal) = signals.wait() {
-                    if asked {
-                        process::exit(128 + signal as i32);
+                    match asked {
+                        None => {
+                            asked = Some(Instant::now());
+                            let _ = teller.send(Ending::Signal(signal));
+                        }
+                        Some(at) if at.elapsed() < ONE_REQUEST => {}
+                        Some(_) => process::exit(128 + signal as i32),
                     }
-                    asked = true;
-                    let _ = teller.send(Ending::Signal(signal));
                 }
             })?;
         Ok(Self { endings, tell })

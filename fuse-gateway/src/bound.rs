@@ -4,9 +4,11 @@
 //! that starts again and accepts only what lies beyond it can't be made to accept anything twice.
 //! The file holds 8 bytes: microseconds since the Unix epoch, big-endian. It is no secret.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use log::{error, info};
 use qrng_daemon::write_atomically;
@@ -16,12 +18,17 @@ use crate::admit::{AdvanceBound, first_bound};
 /// Name of the file in the gateway's runtime directory.
 pub const FILE_NAME: &str = "bound";
 
+/// A failed write is tried again after this time, so that packets which need it cost no more.
+const RETRY: Duration = Duration::from_millis(100);
+
 /// The bound's file.
 #[derive(Debug)]
 pub struct BoundFile {
     path: PathBuf,
-    /// Whether the last write failed, so that one failure is told once.
-    failing: bool,
+    /// Held as long as the gateway runs: two gateways with one bound would move it back.
+    _lock: File,
+    /// When the last write failed, if it did: a failure is told once.
+    failed: Option<Instant>,
 }
 
 /// What a starting gateway finds.
@@ -44,12 +51,31 @@ impl StartBound {
 }
 
 impl BoundFile {
-    /// The bound's file in `runtime_directory`.
-    pub fn new(runtime_directory: &Path) -> Self {
-        Self {
-            path: runtime_directory.join(FILE_NAME),
-            failing: false,
+    /// Takes the bound's file in `runtime_directory` for this process alone.
+    ///
+    /// # Errors
+    /// Another gateway uses the directory, or others than its owner may change it: whoever can
+    /// remove the bound can have packets accepted twice.
+    pub fn open(runtime_directory: &Path) -> io::Result<Self> {
+        let shown = runtime_directory.display();
+        let mode = fs::metadata(runtime_directory)?.mode();
+        if mode & 0o022 != 0 {
+            return Err(io::Error::other(format!(
+                "runtime-directory {shown} can be changed by others (mode {:04o}); run `chmod go-w {shown}`",
+                mode & 0o7777
+            )));
         }
+        let lock = File::create(runtime_directory.join("lock"))?;
+        lock.try_lock().map_err(|_| {
+            io::Error::other(format!(
+                "another gateway uses runtime-directory {shown}; stop it, or name another directory"
+            ))
+        })?;
+        Ok(Self {
+            path: runtime_directory.join(FILE_NAME),
+            _lock: lock,
+            failed: None,
+        })
     }
 
     /// Reads the bound at a start at `now_us`.
@@ -85,16 +111,21 @@ impl AdvanceBound for BoundFile {
     fn advance(&mut self, to_us: u64) -> io::Result<()> {
         // Not synced: the directory lies in memory, and after a power loss it is gone, which is
         // the case of a first start.
+        if self.failed.is_some_and(|at| at.elapsed() < RETRY) {
+            return Err(io::Error::other("the last write has just failed"));
+        }
         let written = write_atomically(&self.path, &to_us.to_be_bytes(), 0o600, false);
         match &written {
-            Err(e) if !self.failing => error!(
+            Err(e) if self.failed.is_none() => error!(
                 "{} cannot be written ({e}): no packet is accepted until it can, because a restart could not tell what was served before; free space there or mend its permissions",
                 self.path.display()
             ),
-            Ok(()) if self.failing => info!("{} can be written again", self.path.display()),
+            Ok(()) if self.failed.is_some() => {
+                info!("{} can be written again", self.path.display())
+            }
             _ => {}
         }
-        self.failing = written.is_err();
+        self.failed = written.is_err().then(Instant::now);
         written
     }
 }
@@ -106,7 +137,7 @@ mod tests {
     #[test]
     fn first_start_waits_out_the_skew_and_a_restart_keeps_the_bound() {
         let dir = tempfile::tempdir().unwrap();
-        let mut file = BoundFile::new(dir.path());
+        let mut file = BoundFile::open(dir.path()).unwrap();
         assert_eq!(file.load(1_000_000).unwrap(), StartBound::Fresh(6_000_000));
         file.advance(77).unwrap();
         assert_eq!(file.load(1_000_000).unwrap(), StartBound::Kept(77));
@@ -120,7 +151,37 @@ mod tests {
     fn a_torn_file_is_told() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("bound"), b"abc").unwrap();
-        let error = BoundFile::new(dir.path()).load(0).unwrap_err().to_string();
+        let file = BoundFile::open(dir.path()).unwrap();
+        let error = file.load(0).unwrap_err().to_string();
         assert!(error.contains("3 bytes long"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_serves_one_gateway_and_nobody_else() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let first = BoundFile::open(dir.path()).unwrap();
+        let error = BoundFile::open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("another gateway"), "{error}");
+        drop(first);
+        BoundFile::open(dir.path()).unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let error = BoundFile::open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("chmod go-w"), "{error}");
+    }
+
+    #[test]
+    fn a_bound_that_cannot_be_written_is_refused_and_heals() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = BoundFile::open(dir.path()).unwrap();
+        // A directory in the way of the temporary file stands for a full disk.
+        fs::create_dir(dir.path().join("bound.new")).unwrap();
+        file.advance(5).unwrap_err();
+        fs::remove_dir(dir.path().join("bound.new")).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while file.advance(6).is_err() {
+            assert!(Instant::now() < deadline, "it never heals");
+        }
+        assert_eq!(file.load(0).unwrap(), StartBound::Kept(6));
     }
 }

@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use log::warn;
-use qrng::keys::{GatewayKey, parse_psk_hex};
+use qrng::keys::GatewayKey;
 use qrng::report::Kinds;
 use qrng::units::Amount;
-use qrng_daemon::{ConfigError, Problems, read_secret, read_toml};
+use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_secret, read_toml};
 use serde::Deserialize;
 
 use crate::buffer::Overflow;
@@ -108,14 +107,14 @@ fn default_runtime_directory() -> PathBuf {
 }
 
 /// The environment variables that override the file.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Environment {
     /// `QRNG_BUFFER_SIZE`: replaces `buffer.size`.
     pub buffer_size: Option<String>,
     /// `QRNG_BUFFER_OVERFLOW_POLICY`: replaces `buffer.overflow`.
     pub overflow: Option<String>,
     /// `QRNG_HMAC_SECRET_KEY`: replaces the pre-shared key of every key file.
-    pub psk: Option<String>,
+    pub psk: Psk,
 }
 
 impl Environment {
@@ -125,7 +124,7 @@ impl Environment {
         Self {
             buffer_size: get("QRNG_BUFFER_SIZE"),
             overflow: get("QRNG_BUFFER_OVERFLOW_POLICY"),
-            psk: get("QRNG_HMAC_SECRET_KEY"),
+            psk: Psk::from_environment(),
         }
     }
 }
@@ -146,7 +145,7 @@ impl Config {
             raw.listen.parse::<SocketAddr>(),
             format_args!("give an address and port, such as \"0.0.0.0:4790\" or \"[::]:4790\", instead of {:?}", raw.listen),
         );
-        let keys = load_keys(&raw.keys, environment, &mut problems);
+        let keys = load_keys(file, &raw.keys, environment, &mut problems);
         for (key, path) in [
             ("mount", &raw.mount),
             ("runtime-directory", &raw.runtime_directory),
@@ -209,6 +208,7 @@ impl Config {
 }
 
 fn load_keys(
+    file: &Path,
     paths: &[PathBuf],
     environment: &Environment,
     problems: &mut Problems,
@@ -220,17 +220,10 @@ fn load_keys(
             "make a key pair with `qrng keygen` and name its gateway file here",
         );
     }
-    let psk = environment.psk.as_ref().and_then(|hex| {
-        warn!("the pre-shared key comes from QRNG_HMAC_SECRET_KEY: other processes may see it; prefer key files");
-        problems.keep(
-            "QRNG_HMAC_SECRET_KEY",
-            parse_psk_hex(hex),
-            "give 64 hexadecimal digits, or unset it",
-        )
-    });
+    let psk = environment.psk.check(problems);
     let mut keys: Vec<GatewayKey> = Vec::new();
-    for path in paths {
-        let key = read_secret(path)
+    for path in paths.iter().map(|path| path_in(file, path)) {
+        let key = read_secret(&path)
             .map_err(|e| e.to_string())
             .and_then(|text| {
                 GatewayKey::parse(&text).map_err(|e| format!("{}: {e}", path.display()))

@@ -19,9 +19,7 @@ pub struct Counters {
     pub lost: Counter,
     /// Datagrams that the kernel dropped because the socket's receive buffer was full.
     pub socket_drops: Counter,
-    /// When the last packet was verified: microseconds since the Unix epoch, 0 for never.
-    pub last_verified_us: Counter,
-    rejected: [Counter; Reject::ALL.len()],
+    rejected: [Counter; Reject::COUNT],
 }
 
 impl Counters {
@@ -34,21 +32,20 @@ impl Counters {
             reports: Counter::new(),
             lost: Counter::new(),
             socket_drops: Counter::new(),
-            last_verified_us: Counter::new(),
-            rejected: [const { Counter::new() }; Reject::ALL.len()],
+            rejected: [const { Counter::new() }; Reject::COUNT],
         }
     }
 
     /// Counts one datagram refused for `reason`.
     pub fn reject(&self, reason: Reject) {
-        self.rejected[reason as usize].add(1);
+        self.rejected[reason.index()].add(1);
     }
 
     /// How many datagrams were refused, by reason, in the order of the checks.
     pub fn rejected(&self) -> impl Iterator<Item = (Reject, u64)> + '_ {
         Reject::ALL
             .iter()
-            .map(|reason| (*reason, self.rejected[*reason as usize].get()))
+            .map(|reason| (*reason, self.rejected[reason.index()].get()))
     }
 }
 

@@ -7,13 +7,12 @@
 //! ```
 //!
 //! `abi` parses and builds the kernel's structs, `connection` reads and writes them, `serve` answers, `waiting` holds the
-//! readers that wait, `mount` and `mountinfo` mount and unmount, and `errno` turns errors into numbers.
+//! readers that wait, `mount` mounts and unmounts, and `errno` turns errors into numbers.
 
 mod abi;
 mod connection;
 mod errno;
 mod mount;
-mod mountinfo;
 mod serve;
 mod waiting;
 
@@ -185,7 +184,7 @@ impl Mount {
         let mut unmounted = Ok(());
         if ours && mount::is_root() {
             unmounted = self.place.unmount();
-        } else if !self.place.abort() && ours {
+        } else if !self.abort() && ours {
             waker = Some(wake(self.place.point.clone(), self.loops));
         }
         let ended = self.wait_for_threads();
@@ -205,6 +204,13 @@ impl Mount {
         } else {
             Err(StopError::StillOpen(self.place.point.clone()))
         }
+    }
+
+    /// Ends the connection by the kernel's control file system. Not if a thread has seen its end: the kernel may
+    /// have given its number to somebody else's by now.
+    fn abort(&self) -> bool {
+        let alive = !self.threads.iter().any(JoinHandle::is_finished);
+        alive && self.place.abort()
     }
 
     /// Joins all threads; false if one hasn't ended within the limit.

@@ -34,6 +34,7 @@ use std::time::Instant;
 use anyhow::Context;
 use log::{error, info, warn};
 use nix::unistd::{getegid, geteuid};
+use qrng::keys::GatewayKey;
 use qrng_daemon::{Ending, Supervisor};
 
 use crate::admit::{Admit, AdvanceBound};
@@ -53,7 +54,10 @@ use crate::watch::Rates;
 /// Something that cannot be set up: the text says what and how to mend it. Nothing is left behind.
 pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> {
     prepare_directory(&config.runtime_directory)?;
-    let mut bound = BoundFile::new(&config.runtime_directory);
+    // The socket comes first: it is what a second gateway on this host is refused by, and once it
+    // is ours no earlier run can accept anything any more.
+    let socket = receive::open(config.listen, config.receive_buffer)?;
+    let mut bound = BoundFile::open(&config.runtime_directory)?;
     let start = bound.load(now_us())?;
     tell_bound(start);
     if let StartBound::Fresh(bound_us) = start {
@@ -61,8 +65,6 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         // failure is told by the file itself, and refuses every packet until it is mended.
         let _ = bound.advance(bound_us);
     }
-    // The socket comes first: it is what a second gateway on this host is refused by.
-    let socket = receive::open(config.listen, config.receive_buffer)?;
     let buffer = Arc::new(
         Buffer::new(config.buffer_size, config.overflow).with_context(|| {
             format!(
@@ -71,14 +73,13 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
             )
         })?,
     );
-    let link = Arc::new(Link::default());
+    let link = Arc::new(Link::new(Instant::now()));
     let rates = Arc::new(Rates::default());
     let status = Arc::new(Status {
         link: Arc::clone(&link),
         buffer: Arc::clone(&buffer),
         rates: Arc::clone(&rates),
         stall_limit_s: config.stall_limit_s,
-        started: Instant::now(),
     });
     let document = Arc::clone(&status);
     let tree = Arc::new(Tree::new(
@@ -89,9 +90,10 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
     ));
     let mount = mount(&config, supervisor, &tree)?;
     info!(
-        "serving at {}, listening on UDP {}, buffer {} bytes",
+        "serving at {}, listening on UDP {}, keys {}, buffer {} bytes",
         mount.point().display(),
         config.listen,
+        names(&config.keys),
         config.buffer_size
     );
 
@@ -116,6 +118,11 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         return Ok(ExitCode::FAILURE);
     }
     Ok(result)
+}
+
+fn names(keys: &[GatewayKey]) -> String {
+    let names: Vec<_> = keys.iter().map(|key| key.key_id().to_string()).collect();
+    names.join(", ")
 }
 
 fn mount(config: &Config, supervisor: &Supervisor, tree: &Arc<Tree>) -> anyhow::Result<Mount> {
@@ -160,7 +167,7 @@ fn tell_bound(start: StartBound) {
             }
         }
         StartBound::Fresh(_) => info!(
-            "first start since boot: packets are accepted in 5 s, when nothing that an earlier run accepted can be valid"
+            "first start since boot: packets stamped within the next 5 s are refused, because an earlier run may have accepted them"
         ),
     }
 }

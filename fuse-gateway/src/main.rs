@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use log::{error, info, warn};
-use qrng_daemon::{DaemonArgs, Supervisor, die_with_parent, init_log, protect_memory};
+use qrng_daemon::{DaemonArgs, Supervisor, init_log, protect_memory};
 use qrng_gateway::config::{Config, Environment};
 
 /// Verifies packets of quantum random bytes and hands each byte out once, as files.
@@ -29,9 +29,7 @@ fn main() -> ExitCode {
 
 fn start(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
     let supervisor = Supervisor::new()?;
-    if args.die_with_parent {
-        die_with_parent()?;
-    }
+    args.follow_parent()?;
     if let Err(e) = protect_memory() {
         warn!("keys and entropy could end up in a core dump: {e}");
     }

@@ -7,7 +7,7 @@ use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use log::{info, warn};
 use nix::errno::Errno;
@@ -109,15 +109,16 @@ impl Receiver {
                 Err(Errno::EINTR) => continue,
                 Err(e) => anyhow::bail!("receiving from the UDP socket: {e}"),
             };
-            let now_us = now_us();
+            let (now_us, now) = (now_us(), Instant::now());
             for (message, (length, segment)) in memory.chunks_mut(MESSAGE).zip(trains) {
                 if segment == 0 {
                     continue;
                 }
-                for datagram in message[..length].chunks_mut(segment) {
-                    self.datagram(datagram, now_us);
+                for pair in message[..length].chunks_mut(2 * segment) {
+                    self.pair(pair, segment, now_us, now);
                 }
             }
+            self.link.counters.lost.set(self.admit.counts().lost);
             self.buffer.notify();
         }
     }
@@ -144,7 +145,9 @@ impl Receiver {
         )?;
         for (train, message) in trains.iter_mut().zip(received) {
             let mut segment = message.bytes;
-            for control in message.cmsgs()? {
+            // Control messages that found no room are done without: the datagrams then fail the
+            // first check, and are counted there.
+            for control in message.cmsgs().into_iter().flatten() {
                 match control {
                     ControlMessageOwned::UdpGroSegments(size) => {
                         segment = usize::try_from(size).unwrap_or(message.bytes);
@@ -154,7 +157,14 @@ impl Receiver {
                 }
             }
             // An empty datagram is a datagram too, and is counted as one that is too short.
-            *train = (message.bytes, segment.max(1));
+            *train = (
+                message.bytes,
+                if segment == 0 {
+                    message.bytes.max(1)
+                } else {
+                    segment
+                },
+            );
             if message.bytes == 0 {
                 self.link.counters.datagrams.add(1);
                 self.link.counters.reject(Reject::Length);
@@ -168,19 +178,35 @@ impl Receiver {
         Ok(trains)
     }
 
-    fn datagram(&mut self, datagram: &mut [u8], now_us: u64) {
+    /// Takes two datagrams of a train, or its last.
+    fn pair(&mut self, pair: &mut [u8], segment: usize, now_us: u64, now: Instant) {
+        match pair.split_at_mut_checked(segment) {
+            Some((first, second)) if !second.is_empty() => {
+                let pair = [first, second];
+                for verdict in self.admit.pair(pair, now_us, &mut self.bound) {
+                    self.take(verdict, now);
+                }
+            }
+            _ => {
+                let verdict = self.admit.datagram(pair, now_us, &mut self.bound);
+                self.take(verdict, now);
+            }
+        }
+    }
+
+    /// Acts on the verdict on one datagram.
+    fn take(&self, verdict: Result<Admitted<'_>, Reject>, now: Instant) {
         let counters = &self.link.counters;
         counters.datagrams.add(1);
-        match self.admit.datagram(datagram, now_us, &mut self.bound) {
+        match verdict {
             Ok(Admitted::Bytes { kinds, bytes }) => {
                 self.buffer.push(bytes);
                 qrng::wipe(bytes);
-                counters.lost.set(self.admit.counts().lost);
-                self.link.verified(now_us, kinds);
+                self.link.verified(now, kinds);
             }
-            Ok(Admitted::Report(report)) => {
+            Ok(Admitted::Report { key_id, report }) => {
                 counters.reports.add(1);
-                self.link.set_report(report);
+                self.link.set_report(key_id, report, now);
             }
             Ok(Admitted::Announced) => {
                 counters.announcements.add(1);

@@ -10,7 +10,7 @@ use log::{info, warn};
 use crate::admit::SKEW_ALARM_US;
 use crate::buffer::Buffer;
 use crate::link::Link;
-use crate::status::{SILENCE_S, Status};
+use crate::status::{SILENCE, Status, is_about_time};
 use crate::tree::Tree;
 
 /// How often the counters are looked at.
@@ -109,8 +109,8 @@ impl Watch {
     }
 
     fn silence(&mut self, status: &Status, lines: &mut Vec<Line>) {
-        let quiet_s = status.quiet_us() / 1_000_000;
-        let silent = quiet_s >= SILENCE_S;
+        let quiet_s = status.quiet().as_secs();
+        let silent = status.quiet() >= SILENCE;
         if silent && !self.silent {
             lines.push(Line::Warn(format!(
                 "no verified bytes for {quiet_s} s: look at the link, the collector, and the refused packets in `status`"
@@ -126,7 +126,7 @@ impl Watch {
         let skewed = skew_us.unsigned_abs() > SKEW_ALARM_US;
         if skewed && !self.skewed {
             lines.push(Line::Warn(format!(
-                "this host's clock is {} s ahead of the collector's; packets are refused from 5 s ahead or 300 s behind: set the clocks right",
+                "this host's clock is {} s ahead of the collector's; from 300 s on packets are refused: set the clocks right",
                 skew_us / 1_000_000
             )));
         } else if !skewed && self.skewed {
@@ -137,16 +137,23 @@ impl Watch {
 
     fn summary(&mut self, link: &Link, buffer: &Buffer, lines: &mut Vec<Line>) {
         let mut parts = Vec::new();
+        let mut clocks = false;
         for ((reason, n), before) in link.counters.rejected().zip(&mut self.rejected) {
             if n > *before {
                 parts.push(format!("{} {}", n - *before, reason.name()));
+                clocks |= is_about_time(reason);
             }
             *before = n;
         }
         if !parts.is_empty() {
             lines.push(Line::Warn(format!(
-                "datagrams refused: {}",
-                parts.join(", ")
+                "datagrams refused: {}{}",
+                parts.join(", "),
+                if clocks {
+                    "; compare the clocks of both hosts"
+                } else {
+                    ""
+                }
             )));
         }
         let counts = buffer.counts();
@@ -175,5 +182,96 @@ impl Watch {
             ));
         }
         self.overflow = overflow;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admit::Reject;
+    use crate::buffer::Overflow;
+    use qrng::report::{Kind, Kinds};
+
+    fn status(started: Instant, stall_limit_s: Option<u64>) -> Status {
+        Status {
+            link: Link::new(started).into(),
+            buffer: Buffer::new(100, Overflow::Discard).unwrap().into(),
+            rates: Rates::default().into(),
+            stall_limit_s,
+        }
+    }
+
+    fn texts(lines: Vec<Line>) -> Vec<String> {
+        lines
+            .into_iter()
+            .map(|line| match line {
+                Line::Info(text) | Line::Warn(text) => text,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn silence_is_told_once_and_so_is_its_end() {
+        // As if the process had started a minute ago.
+        let started = Instant::now() - Duration::from_secs(60);
+        let status = status(started, Some(30));
+        let mut watch = Watch::new(&status, started);
+        let lines = texts(watch.look(&status, started + Duration::from_secs(1)));
+        assert!(lines[0].contains("no verified bytes for 6"), "{lines:?}");
+        assert!(status.stalled());
+        assert!(texts(watch.look(&status, started + Duration::from_secs(2))).is_empty());
+        status
+            .link
+            .verified(Instant::now(), Kinds::of(Kind::PcieModule));
+        let lines = texts(watch.look(&status, started + Duration::from_secs(3)));
+        assert_eq!(lines, ["verified bytes come again"]);
+        assert!(!status.stalled());
+    }
+
+    #[test]
+    fn refused_and_overflowed_are_summed_up() {
+        let started = Instant::now();
+        let status = status(started, None);
+        let mut watch = Watch::new(&status, started);
+        status.buffer.push(&[7; 250]);
+        status.link.counters.reject(Reject::Expired);
+        status.link.counters.reject(Reject::Forged);
+        status.link.counters.lost.set(3);
+        assert!(texts(watch.look(&status, started + Duration::from_secs(1))).is_empty());
+        let lines = texts(watch.look(&status, started + SUMMARY));
+        assert_eq!(
+            lines,
+            [
+                "datagrams refused: 1 expired, 1 wrong-hmac; compare the clocks of both hosts",
+                "3 packets lost on the way",
+                "the buffer is full: bytes beyond it are destroyed (counted in `status`)",
+            ]
+        );
+        assert!(texts(watch.look(&status, started + 2 * SUMMARY)).is_empty());
+        assert_eq!(status.rates.admitted.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn the_document_says_state_and_reasons() {
+        let started = Instant::now() - Duration::from_secs(60);
+        let status = status(started, Some(30));
+        status.link.counters.reject(Reject::Future);
+        let document: serde_json::Value = serde_json::from_str(&status.document()).unwrap();
+        assert_eq!(document["state"], "stalled");
+        let reasons = document["reasons"].to_string();
+        for words in [
+            "no verified bytes for 60 s",
+            "1 from-the-future",
+            "the buffer is empty",
+        ] {
+            assert!(reasons.contains(words), "{words:?} is not in {reasons}");
+        }
+        status.buffer.push(&[7; 50]);
+        status.link.verified(Instant::now(), Kinds::of(Kind::Usb));
+        let document: serde_json::Value = serde_json::from_str(&status.document()).unwrap();
+        assert_eq!(document["state"], "serving");
+        assert_eq!(document["reasons"], serde_json::json!([]));
+        assert_eq!(document["kinds"], serde_json::json!(["usb"]));
+        assert_eq!(document["buffer"]["fill_percent"], 50.0);
     }
 }

@@ -4,6 +4,7 @@
 //!  bytes ─┬─> von_neumann::Selector ─> at most a quarter of the bits     PEXT                   or portable
 //!         ├─> matrix::Matrix ────────> y = M x over GF(2)                GFNI with AVX-512      or portable
 //!         └─> toeplitz::Toeplitz ────> y = T x over GF(2)                (V)PCLMULQDQ           or portable
+//!  two messages ─> sha256::compress_pair ─> two states               SHA, interleaved       or portable
 //! ```
 //!
 //! Everything counts bits from the least significant end: bit `i` of a string is bit `i % 8` of byte `i / 8`.
@@ -18,6 +19,7 @@
 
 pub mod matrix;
 mod path;
+pub mod sha256;
 #[cfg(test)]
 mod testing;
 pub mod toeplitz;

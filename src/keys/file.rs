@@ -1,49 +1,9 @@
-//! The text of key files, and which files may hold it.
+//! The text of key files.
 
 use super::{KeyError, KeyId, PSK_LEN, Role};
-use thiserror::Error;
 use zeroize::Zeroizing;
 
 const FORMAT: &str = "qrng-key-1";
-
-/// Why a file must not be trusted with a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum KeyFileFault {
-    /// Others than its owner may use it, or it is not an ordinary private file.
-    #[error("its mode is {mode:04o}, and a key file's must be 0600 or 0400; run `chmod 600` on it")]
-    Mode {
-        /// The file's mode.
-        mode: u32,
-    },
-    /// It belongs to somebody else.
-    #[error(
-        "it belongs to user {owner}, and must belong to root or to user {euid}, who reads it; run `chown` on it"
-    )]
-    Owner {
-        /// The file's owner.
-        owner: u32,
-        /// Who reads it.
-        euid: u32,
-    },
-}
-
-/// Judges a key file by its permission bits (the type bits of `mode` are passed over), its owner, and who reads it.
-///
-/// # Errors
-/// [`KeyFileFault`] says what is wrong and how to mend it; the caller adds the file's name.
-pub fn vet_key_file(mode: u32, owner_uid: u32, euid: u32) -> Result<(), KeyFileFault> {
-    let mode = mode & 0o7777;
-    if !matches!(mode, 0o600 | 0o400) {
-        return Err(KeyFileFault::Mode { mode });
-    }
-    if owner_uid != 0 && owner_uid != euid {
-        return Err(KeyFileFault::Owner {
-            owner: owner_uid,
-            euid,
-        });
-    }
-    Ok(())
-}
 
 /// The entries of a key file, the role being right.
 pub(super) struct Entries {

@@ -143,28 +143,3 @@ fn a_psk_by_itself() {
         Err(KeyError::Unusable { name: "psk" })
     );
 }
-
-#[test]
-fn who_may_hold_a_key() {
-    assert_eq!(vet_key_file(0o100_600, 1000, 1000), Ok(()));
-    assert_eq!(vet_key_file(0o100_400, 0, 1000), Ok(()));
-    for mode in [0o644, 0o640, 0o660, 0o700, 0o604, 0o4600, 0o000, 0o200] {
-        assert_eq!(
-            vet_key_file(0o100_000 | mode, 0, 0),
-            Err(KeyFileFault::Mode { mode })
-        );
-    }
-    let fault = vet_key_file(0o600, 1001, 1000).unwrap_err();
-    assert!(
-        fault.to_string().contains("belongs to user 1001"),
-        "{fault}"
-    );
-    // Root reads anything, but a key that another user could have put there is not root's.
-    assert!(vet_key_file(0o600, 1000, 0).is_err());
-    assert!(
-        vet_key_file(0o644, 0, 0)
-            .unwrap_err()
-            .to_string()
-            .contains("0644")
-    );
-}

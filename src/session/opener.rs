@@ -103,7 +103,29 @@ impl Opener {
         }
     }
 
-    /// Verifies a packet's HMAC in constant time, then decrypts it where it lies.
+    /// Compares the HMACs of two packets of this session in less time than one after the other, for
+    /// [`Opener::open`] to find. Changes nothing else, and nothing at all if the packets differ in length or step, are
+    /// not of this session, or if the keys of their step are not there yet.
+    pub fn compare_pair(&self, first: &mut Data<'_>, second: &mut Data<'_>) {
+        let step = step_of(first.id().sequence);
+        let ours = [&*first, second].map(|data| self.owns(data.id()));
+        if ours != [true; 2] || step_of(second.id().sequence) != step {
+            return;
+        }
+        let Some(keys) = self.ratchet.present(step) else {
+            return;
+        };
+        let [(signed, mac), (other_signed, other_mac)] = [first.signed(), second.signed()];
+        if signed.len() != other_signed.len() {
+            return;
+        }
+        let pair = ([signed, other_signed], [mac, other_mac]);
+        let [authentic, other_authentic] = keys.mac.verify_pair(pair.0, pair.1);
+        first.set_authentic(authentic);
+        second.set_authentic(other_authentic);
+    }
+
+    /// Verifies a packet's HMAC in constant time, unless [`Opener::compare_pair`] has, then decrypts it where it lies.
     ///
     /// # Errors
     /// [`Refusal`]; the bytes are untouched then.
@@ -114,8 +136,11 @@ impl Opener {
             NoKeys::Gone => Refusal::TooOld,
             NoKeys::TooFarAhead => Refusal::TooFarAhead,
         })?;
-        let (signed, mac) = data.signed();
-        if !keys.mac.verify(signed, mac) {
+        let authentic = data.authentic().unwrap_or_else(|| {
+            let (signed, mac) = data.signed();
+            keys.mac.verify(signed, mac)
+        });
+        if !authentic {
             return Err(Refusal::Forged);
         }
         let (header, text, tag) = data.into_sealed();

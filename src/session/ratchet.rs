@@ -14,8 +14,6 @@ use crate::mac::Mac;
 use crate::packet::EpochTag;
 use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit};
-use hkdf::Hkdf;
-use sha2::Sha256;
 use std::collections::VecDeque;
 use zeroize::Zeroizing;
 
@@ -34,12 +32,18 @@ pub(super) fn step_of(sequence: u64) -> u64 {
     sequence / STEP_PACKETS
 }
 
-/// Reads a secret as the pseudorandom key that it is, and expands it.
-fn expand(secret: &Secret, label: &[u8], out: &mut [u8]) {
-    // Both fail for lengths alone: a key shorter than a hash, an output longer than 255 hashes. Neither can be here,
-    // and if one were, the keys would stay zero on this side only, and nothing would verify.
-    if let Ok(hkdf) = Hkdf::<Sha256>::from_prk(&**secret) {
-        let _ = hkdf.expand(label, out);
+/// HKDF-Expand (RFC 5869 section 2.3) with a secret as the pseudorandom key that it is.
+///
+/// It can't fail: the key has the length of a hash, and an output that is too long is not compiled.
+fn expand<const N: usize>(secret: &Secret, label: &[u8], out: &mut [u8; N]) {
+    const { assert!(N <= 255 * Mac::LEN, "the block counter is one byte") };
+    let mac = Mac::new(secret);
+    let mut block = Zeroizing::new([0; Mac::LEN]);
+    for (counter, out) in (1u8..=255).zip(out.chunks_mut(Mac::LEN)) {
+        // The first block has no block before it.
+        let before: &[u8] = if counter == 1 { &[] } else { &*block };
+        *block = mac.sign_all(&[before, label, &[counter]]);
+        out.copy_from_slice(&block[..out.len()]);
     }
 }
 
@@ -105,7 +109,7 @@ impl Chain {
     /// The keys of this step; the chain moves to the next one.
     pub fn next(&mut self) -> Box<StepKeys> {
         let mut okm = Zeroizing::new([0; 96]);
-        expand(&self.secret, b"qrng step", &mut *okm);
+        expand(&self.secret, b"qrng step", &mut okm);
         let mut key = Secret::default();
         key.copy_from_slice(&okm[..32]);
         let mac = Mac::new(&key);
@@ -119,7 +123,7 @@ impl Chain {
     /// Moves to the next step without making the keys of this one.
     fn skip(&mut self) {
         let mut okm = Zeroizing::new([0; 96]);
-        expand(&self.secret, b"qrng step", &mut *okm);
+        expand(&self.secret, b"qrng step", &mut okm);
         self.secret.copy_from_slice(&okm[64..]);
         self.step += 1;
     }
@@ -176,6 +180,12 @@ impl Ratchet {
         self.keys.get(index).map(|keys| &**keys).ok_or(NoKeys::Gone)
     }
 
+    /// The keys of `step`, if they have been derived and [`Ratchet::keys`] would give them.
+    pub fn present(&self, step: u64) -> Option<&StepKeys> {
+        let index = usize::try_from(step.checked_sub(self.first)?).ok()?;
+        self.keys.get(index).map(|keys| &**keys)
+    }
+
     /// Moves to `step`, which an authenticated packet named, and wipes the keys before `oldest`.
     pub fn advance(&mut self, step: u64, oldest: u64) {
         self.newest = self.newest.max(step);
@@ -199,16 +209,39 @@ mod tests {
             .collect()
     }
 
-    /// RFC 5869 appendix A.1: the expansion used here is the published one.
-    #[test]
-    fn hkdf_expand_known_answer() {
-        let prk = hex("077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5");
+    fn expanded<const N: usize>(prk: &str, label: &[u8]) -> [u8; N] {
         let mut secret = Secret::default();
-        secret.copy_from_slice(&prk);
-        let mut okm = [0; 42];
-        expand(&secret, &hex("f0f1f2f3f4f5f6f7f8f9"), &mut okm);
+        secret.copy_from_slice(&hex(prk));
+        let mut okm = [0; N];
+        expand(&secret, label, &mut okm);
+        okm
+    }
+
+    /// RFC 5869 appendices A.1 to A.3: the expansion used here is the published one.
+    #[test]
+    fn hkdf_expand_known_answers() {
+        let okm: [u8; 42] = expanded(
+            "077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5",
+            &hex("f0f1f2f3f4f5f6f7f8f9"),
+        );
         let expected =
             "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865";
+        assert_eq!(okm[..], hex(expected));
+        let label: Vec<u8> = (0xb0..=0xff).collect();
+        let okm: [u8; 82] = expanded(
+            "06a6b88c5853361a06104c9ceb35b45cef760014904671014a193f40c15fc244",
+            &label,
+        );
+        let expected = "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c\
+                        59045a99cac7827271cb41c65e590e09da3275600c2f09b8367793a9aca3db71\
+                        cc30c58179ec3e87c14c01d5c1f3434f1d87";
+        assert_eq!(okm[..], hex(expected));
+        let okm: [u8; 42] = expanded(
+            "19ef24a32c717b167f33a91d6f648bdf96596776afdb6377ac434c1c293ccb04",
+            &[],
+        );
+        let expected =
+            "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8";
         assert_eq!(okm[..], hex(expected));
     }
 

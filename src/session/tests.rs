@@ -330,3 +330,107 @@ fn debug_shows_no_secret() {
         format!("Opener {expected}step: 0, .. }}")
     );
 }
+
+/// Trains give the datagrams that single packets give, over the end of a step, with a shorter piece at the end.
+#[test]
+fn a_train_is_as_good_as_its_packets() {
+    let (gateway, collector) = pair(1);
+    let bytes: Vec<u8> = (0..=255).cycle().take(1000).collect();
+    let starts = [0, 1, STEP_PACKETS - 1, STEP_PACKETS - 2, STEP_PACKETS - 3];
+    for (start, piece) in starts
+        .into_iter()
+        .flat_map(|s| [(s, 100), (s, 160), (s, 491)])
+    {
+        let (mut single, mut trains) = (sealer(&collector), sealer(&collector));
+        let mut opener = opener(&gateway, &mut announce(&single)).unwrap();
+        (single.next, trains.next) = (start, start);
+        let mut train = vec![0; 3000];
+        let length = trains.seal_train(NOW, USB, &bytes, piece, &mut train);
+        train.truncate(length.unwrap());
+        let packets: Vec<_> = bytes
+            .chunks(piece)
+            .map(|b| seal(&mut single, USB, b))
+            .collect();
+        assert_eq!(train, packets.concat());
+        assert_eq!(trains.next_sequence(), single.next_sequence());
+        for (packet, bytes) in train.chunks(piece + 1 + OVERHEAD).zip(bytes.chunks(piece)) {
+            assert_eq!(open(&mut opener, packet).unwrap()[1..], *bytes);
+        }
+    }
+    let mut sealer = sealer(&collector);
+    let mut room = [0; 300];
+    assert_eq!(
+        sealer.seal_train(NOW, USB, &bytes, 0, &mut room),
+        Err(SessionError::DataLength(0))
+    );
+    assert_eq!(
+        sealer.seal_train(NOW, USB, &bytes, 1, &mut room),
+        Err(SessionError::DataLength(1))
+    );
+    let no_room = SessionError::NoRoom {
+        needed: 217,
+        room: 83,
+    };
+    assert_eq!(
+        sealer.seal_train(NOW, USB, &bytes, 120, &mut room),
+        Err(no_room)
+    );
+    assert_eq!(sealer.next_sequence(), 0);
+    assert_eq!(
+        sealer.seal_train(NOW, USB, &bytes[..120], usize::MAX, &mut room),
+        Ok(217)
+    );
+    assert_eq!(sealer.seal_train(NOW, USB, &[], 100, &mut room), Ok(0));
+}
+
+/// HMACs compared two at a time, whatever the two packets are, give the verdict that each gets alone.
+#[test]
+fn pairs_are_opened_as_single_packets_are() {
+    let (gateway, collector) = pair(1);
+    let mut sealer = sealer(&collector);
+    let announcement = announce(&sealer);
+    let mut packets = Vec::new();
+    for next in [0, 1, STEP_PACKETS, STEP_PACKETS + 1, 40 * STEP_PACKETS] {
+        sealer.next = next;
+        for len in [20, 40] {
+            sealer.next = next;
+            packets.push(seal(&mut sealer, USB, &vec![3; len]));
+        }
+        let mut forged = packets[packets.len() - 1].clone();
+        forged[60] ^= 1;
+        packets.push(forged);
+    }
+    for (first, second) in packets
+        .iter()
+        .flat_map(|a| packets.iter().map(move |b| (a, b)))
+    {
+        let mut single = opener(&gateway, &mut announcement.clone()).unwrap();
+        let mut paired = opener(&gateway, &mut announcement.clone()).unwrap();
+        // The first step's keys are there, or none.
+        if first.len() == second.len() {
+            let _ = (
+                open(&mut single, &packets[0]),
+                open(&mut paired, &packets[0]),
+            );
+        }
+        let expected = [open_any(&mut single, first), open_any(&mut single, second)];
+        let (mut first, mut second) = (first.clone(), second.clone());
+        let (Ok(Datagram::Data(mut first)), Ok(Datagram::Data(mut second))) = (
+            Datagram::new_checked(&mut first),
+            Datagram::new_checked(&mut second),
+        ) else {
+            panic!("not data packets");
+        };
+        paired.compare_pair(&mut first, &mut second);
+        let verdicts = [first, second].map(|data| paired.open(data).map(|plain| plain.to_vec()));
+        assert_eq!(verdicts, expected);
+    }
+}
+
+fn open_any(opener: &mut Opener, packet: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let mut packet = packet.to_vec();
+    match Datagram::new_checked(&mut packet) {
+        Ok(Datagram::Data(data)) => opener.open(data).map(|plain| plain.to_vec()),
+        other => panic!("not a data packet: {other:?}"),
+    }
+}

@@ -233,6 +233,42 @@ fn a_directory_that_was_there_stays() {
 }
 
 #[test]
+fn of_two_in_one_place_the_second_fails_and_the_first_goes_on() {
+    if !can_mount() {
+        skip!("there is no /dev/fuse here");
+    }
+    let place = tempfile::tempdir().unwrap();
+    let arguments = ["--mount", place.path().to_str().unwrap()];
+    let mut first = Demo::start(&arguments);
+    // Once long before there is a mount, and once when there is.
+    for waits in [false, true] {
+        if waits {
+            first.mounted();
+        } else {
+            // It writes its configurations when it has claimed the place.
+            let configured = || {
+                let mut made = fs::read_dir(first.temporary.path()).unwrap().flatten();
+                made.any(|entry| entry.path().join("gateway.toml").exists())
+            };
+            while !configured() {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        let (output, temporary) = Demo::start(&arguments).end();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(words.contains("choose another directory"), "{words}");
+        assert_nothing_is_left(&temporary);
+    }
+    read_some(place.path());
+    first.signal(Signal::SIGINT);
+    let (output, temporary) = first.end();
+    assert!(output.status.success(), "{output:?}");
+    assert_nothing_is_left(&temporary);
+    assert_eq!(mounts_in(place.path()), 0);
+}
+
+#[test]
 fn daemons_do_not_outlive_a_killed_demonstration() {
     if !can_mount() {
         skip!("there is no /dev/fuse here");

@@ -29,7 +29,7 @@ fn a_restarted_gateway_serves_again_and_nothing_twice() {
     let numbering = Numbering::default();
     std::fs::write(
         chain.path("numbers"),
-        numbering.bytes((256 << 20) / BLOCK as u64),
+        numbering.bytes((128 << 20) / BLOCK as u64),
     )
     .unwrap();
     let tap = Tap::start(chain.port);

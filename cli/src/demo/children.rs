@@ -106,7 +106,8 @@ impl Daemon {
         command
             .arg("--config")
             .arg(config)
-            .arg("--die-with-parent")
+            .args(["--die-with-parent", "--parent"])
+            .arg(std::process::id().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -1,16 +1,17 @@
-//! Mounts: whether this machine can make one, which there are, and taking away a dead one.
+//! Mounts: whether this machine can make one, who may mount where, and taking away a dead one.
 
-use std::fs;
-use std::os::unix::ffi::OsStrExt;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use anyhow::{Result, bail};
-use nix::mount::{MntFlags, umount2};
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{AccessFlags, Uid, access};
+use qrng_daemon::mounts::{detach, is_dead, mount_helper, mounted_at};
 
 const DEVICE: &str = "/dev/fuse";
-const HELPER: &str = "fusermount3";
+/// Dead mounts taken away at one place.
+const MOST_DEAD: usize = 16;
 
 /// Says what is missing here to mount a FUSE file system, and how to mend it.
 pub fn check_this_machine() -> Result<()> {
@@ -23,9 +24,9 @@ pub fn check_this_machine() -> Result<()> {
     if Uid::effective().is_root() {
         return Ok(());
     }
-    if !in_search_path(HELPER) {
+    if mount_helper().is_none() {
         bail!(
-            "{HELPER} is missing and mounting without it needs root: install the package fuse3 (sudo apt-get install fuse3)"
+            "fusermount3 is missing and mounting without it needs root: install the package fuse3 (sudo apt-get install fuse3)"
         );
     }
     if access(device, AccessFlags::R_OK | AccessFlags::W_OK).is_err() {
@@ -36,85 +37,52 @@ pub fn check_this_machine() -> Result<()> {
     Ok(())
 }
 
-fn in_search_path(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
-    })
+/// What was left at a mount point after its gateway's end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing, or nothing any more.
+    Nothing,
+    /// A mount that is not ours to take away: it lives, or is no gateway's.
+    Stranger,
+    /// A dead mount that could not be taken away, and why.
+    Stuck(String),
 }
 
-/// How many mounts lie over each other at `point`, an absolute path without links.
-pub fn at(point: &Path) -> usize {
-    // Names need not be UTF-8.
-    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
-    parse(&String::from_utf8_lossy(&table), point)
-}
-
-/// Lines of proc_pid_mountinfo(5): the fifth field is the mount point.
-fn parse(table: &str, point: &Path) -> usize {
-    table
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .filter(|found| unescape(found) == point.as_os_str().as_bytes())
-        .count()
-}
-
-/// Undoes the kernel's `\040` for a space, tab, newline and backslash.
-fn unescape(field: &str) -> Vec<u8> {
-    let bytes = field.as_bytes();
-    let mut plain = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let octal = bytes
-            .get(at + 1..at + 4)
-            .filter(|_| bytes[at] == b'\\')
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match octal {
-            Some(byte) => {
-                plain.push(byte);
-                at += 4;
+/// Takes away what a gateway that has ended left at `point`: its mount is dead, for nobody answers
+/// there. A mount that lives belongs to somebody else, and so does one of another kind.
+pub fn clear(point: &Path) -> Left {
+    // Each turn takes one away; a gateway leaves one at most.
+    for _ in 0..MOST_DEAD {
+        match mounted_at(point) {
+            Ok(None) => return Left::Nothing,
+            Ok(Some(mounted)) if !mounted.is_qrng() || !is_dead(point) => return Left::Stranger,
+            Ok(Some(_)) => {
+                if let Err(error) = detach(point, false) {
+                    return Left::Stuck(error.to_string());
+                }
             }
-            None => {
-                plain.push(bytes[at]);
-                at += 1;
-            }
+            Err(error) => return Left::Stuck(error.to_string()),
         }
     }
-    plain
+    Left::Stuck("dead mounts keep appearing".to_owned())
 }
 
-/// Takes the topmost mount at `point` away at once, whoever still has files open there.
-pub fn detach(point: &Path) -> Result<(), String> {
-    if Uid::effective().is_root() {
-        return umount2(point, MntFlags::MNT_DETACH).map_err(|errno| errno.desc().to_owned());
-    }
-    let status = Command::new(HELPER)
-        .args(["-u", "-z", "--"])
-        .arg(point)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .map_err(|error| format!("{HELPER}: {error}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("{HELPER} -u -z failed ({status})"))
-    }
-}
+/// Keeps other demonstrations away from a mount point while it lives.
+pub type Claim = Flock<File>;
 
-/// A directory fit to be mounted on: its absolute path without links.
-pub fn fit_to_mount_on(directory: &Path) -> Result<PathBuf> {
+/// A directory fit to be mounted on: its absolute path without links, and the claim to it.
+pub fn fit_to_mount_on(directory: &Path) -> Result<(PathBuf, Claim)> {
     let shown = directory.display();
     let canonical = match fs::canonicalize(directory) {
         Ok(path) => path,
         Err(error) => bail!("--mount {shown}: {error}"),
     };
-    if at(&canonical) > 0 {
+    let claim = claim(&canonical)?;
+    if mounted_at(&canonical)?.is_some() {
         bail!("--mount {shown}: something is mounted there already; choose another directory");
     }
     match fs::read_dir(&canonical).map(|mut entries| entries.next().is_none()) {
-        Ok(true) => Ok(canonical),
+        Ok(true) => Ok((canonical, claim)),
         Ok(false) => bail!(
             "--mount {shown}: the directory is not empty and its files would be hidden; choose another"
         ),
@@ -122,38 +90,41 @@ pub fn fit_to_mount_on(directory: &Path) -> Result<PathBuf> {
     }
 }
 
+fn claim(directory: &Path) -> Result<Claim> {
+    let shown = directory.display();
+    let file = File::open(directory).with_context(|| format!("--mount {shown}"))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(claim) => Ok(claim),
+        Err((_, Errno::EWOULDBLOCK)) => bail!(
+            "--mount {shown}: another demonstration uses this directory; choose another directory"
+        ),
+        Err((_, error)) => bail!("--mount {shown}: it cannot be locked: {}", error.desc()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const TABLE: &str = "\
-22 1 0:20 / / rw,relatime - overlay overlay rw
-41 22 0:35 / /tmp/a\\040b ro,nosuid,nodev - fuse.qrng qrng ro,user_id=0
-42 41 0:36 / /tmp/a\\040b rw - tmpfs tmpfs rw
-garbage
-";
-
-    #[test]
-    fn mounts_are_counted_by_place() {
-        assert_eq!(parse(TABLE, Path::new("/tmp/a b")), 2);
-        assert_eq!(parse(TABLE, Path::new("/")), 1);
-        assert_eq!(parse(TABLE, Path::new("/tmp")), 0);
-    }
-
-    #[test]
-    fn escapes_are_undone_and_odd_ones_kept() {
-        assert_eq!(unescape("a\\040b\\134c"), b"a b\\c");
-        assert_eq!(unescape("end\\04"), b"end\\04");
-        assert_eq!(unescape("\\999"), b"\\999");
-    }
 
     #[test]
     fn only_an_empty_directory_is_fit() {
         let directory = tempfile::tempdir().unwrap();
         assert!(fit_to_mount_on(directory.path()).is_ok());
+        let (_, claim) = fit_to_mount_on(directory.path()).unwrap();
+        let error = fit_to_mount_on(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("another demonstration"), "{error}");
+        drop(claim);
         assert!(fit_to_mount_on(&directory.path().join("missing")).is_err());
         fs::write(directory.path().join("file"), "").unwrap();
         assert!(fit_to_mount_on(directory.path()).is_err());
         assert!(fit_to_mount_on(Path::new("/proc")).is_err());
+    }
+
+    #[test]
+    fn what_lives_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(clear(directory.path()), Left::Nothing);
+        assert_eq!(clear(Path::new("/proc")), Left::Stranger);
+        assert!(Path::new("/proc/self").exists());
     }
 }

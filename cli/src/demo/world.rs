@@ -19,7 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::mounts;
+use super::mounts::{self, Claim, Left};
 use crate::keygen;
 
 /// Names tried before giving up on the temporary directory.
@@ -31,8 +31,8 @@ pub struct World {
     mount: PathBuf,
     /// The place of the mount was made by us and goes with us.
     mount_is_ours: bool,
-    /// Nothing was mounted there when it was taken, so whatever is later came with this run.
-    may_be_mounted: bool,
+    /// Keeps other demonstrations away from the place of the mount, once it was found fit.
+    claim: Option<Claim>,
     gateway_config: PathBuf,
     collector_config: PathBuf,
     port: u16,
@@ -47,7 +47,7 @@ impl World {
         let mut world = Self {
             mount: directory.join("mount"),
             mount_is_ours: false,
-            may_be_mounted: false,
+            claim: None,
             gateway_config: directory.join("gateway.toml"),
             collector_config: directory.join("collector.toml"),
             port,
@@ -100,8 +100,9 @@ impl World {
                 });
             }
         }
-        self.mount = mounts::fit_to_mount_on(&self.mount)?;
-        self.may_be_mounted = true;
+        let (mount, claim) = mounts::fit_to_mount_on(&self.mount)?;
+        self.mount = mount;
+        self.claim = Some(claim);
         Ok(())
     }
 
@@ -142,21 +143,30 @@ impl World {
         write(&self.collector_config, collector.as_bytes())
     }
 
-    /// Removes everything; what could not be removed is told.
+    /// Removes everything; what could not be removed is told. The daemons must have ended: then
+    /// what they mounted is dead, and told from what others mounted there.
     pub fn remove(mut self) -> Vec<String> {
         self.clear()
     }
 
     fn clear(&mut self) -> Vec<String> {
         let mut left = Vec::new();
-        if self.may_be_mounted {
-            for _ in 0..mounts::at(&self.mount) {
-                if let Err(error) = mounts::detach(&self.mount) {
-                    left.push(format!("mount {}: {error}", self.mount.display()));
+        let mut strange = false;
+        if self.claim.is_some() {
+            let shown = self.mount.display();
+            match mounts::clear(&self.mount) {
+                Left::Nothing => {}
+                Left::Stranger => {
+                    strange = true;
+                    left.push(format!(
+                        "mount {shown}: it is somebody else's, and was left alone"
+                    ));
                 }
+                Left::Stuck(error) => left.push(format!("mount {shown}: {error}")),
             }
+            self.claim = None;
         }
-        if self.mount_is_ours {
+        if self.mount_is_ours && !strange {
             // Never recursively: what stands under a mount point is not ours.
             match fs::remove_dir(&self.mount) {
                 Ok(()) => self.mount_is_ours = false,
@@ -229,6 +239,8 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
+    use nix::mount::{MsFlags, mount, umount};
+
     #[test]
     fn a_world_leaves_nothing_behind() {
         let world = World::create(None, "pcie-16m").unwrap();
@@ -252,6 +264,24 @@ mod tests {
         let made = parent.path().join("made");
         drop(World::create(Some(&made), "pcie-16m").unwrap());
         assert!(!made.exists());
+    }
+
+    #[test]
+    fn a_strangers_mount_is_left_alone_and_told() {
+        let world = World::create(None, "pcie-16m").unwrap();
+        let (place, directory) = (world.mount().to_path_buf(), world.directory.clone());
+        let none: Option<&str> = None;
+        if mount(Some("x"), &place, Some("tmpfs"), MsFlags::empty(), none).is_err() {
+            eprintln!("skipped: nothing can be mounted here");
+            return;
+        }
+        fs::write(place.join("file"), "theirs").unwrap();
+        let left = world.remove();
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert!(left[0].contains("somebody else's"), "{left:?}");
+        assert_eq!(fs::read_to_string(place.join("file")).unwrap(), "theirs");
+        umount(&place).unwrap();
+        fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub struct Gateway {
     pub kinds: Vec<String>,
     /// Seconds since the last packet that was verified.
     pub last_verified_age_seconds: Option<f64>,
-    /// The collector's clock minus ours, in seconds.
+    /// How far our clock is ahead of the collector's, in seconds.
     pub clock_skew_seconds: Option<f64>,
     /// Who reads.
     pub readers: Readers,

@@ -4,23 +4,23 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use qrng::keys::{CollectorKey, parse_psk_hex};
+use qrng::keys::CollectorKey;
 use qrng::packet::SLOTS;
-use qrng_daemon::{Problems, read_secret};
+use qrng_daemon::{Problems, Psk, path_in, read_secret};
 use zeroize::Zeroizing;
 
+use super::Gateway;
 use super::raw::RawGateway;
-use super::{Gateway, PSK_VARIABLE, Psk};
 
 /// The most gateways: each has its slot.
 const MOST_GATEWAYS: usize = SLOTS as usize;
 
-/// Checks the gateways and reads their key files, which are relative to `directory`.
+/// Checks the gateways of the configuration in `file`, and reads their key files.
 pub(super) fn check(
     problems: &mut Problems,
-    directory: &Path,
+    file: &Path,
     raw: Vec<RawGateway>,
-    psk: Option<Psk>,
+    psk: &Psk,
 ) -> Vec<Gateway> {
     if raw.is_empty() {
         problems.add(
@@ -36,13 +36,13 @@ pub(super) fn check(
             format!("use another collector for what is beyond {MOST_GATEWAYS}"),
         );
     }
-    let psk = psk.and_then(|psk| shared_key(problems, &psk));
+    let psk = psk.check(problems);
     let mut gateways = Vec::new();
     // The gateway's number by each thing that is its alone.
     let mut seen = HashMap::new();
     for (number, raw) in (1..).zip(raw) {
         let place = format!("gateway {number}");
-        let Some(gateway) = gateway(problems, &place, directory, raw, psk.as_ref()) else {
+        let Some(gateway) = gateway(problems, &place, file, raw, psk.as_ref()) else {
             continue;
         };
         for (what, value) in [
@@ -64,24 +64,10 @@ pub(super) fn check(
     gateways
 }
 
-/// The pre-shared key from the environment.
-fn shared_key(problems: &mut Problems, psk: &Psk) -> Option<Zeroizing<[u8; 32]>> {
-    let key = problems.keep(
-        &format!("environment variable {PSK_VARIABLE}"),
-        parse_psk_hex(&psk.0),
-        "give 64 hexadecimal digits, or unset it",
-    )?;
-    log::warn!(
-        "{PSK_VARIABLE} replaces the pre-shared key of every key file; \
-         prefer key files, because an environment is easily seen"
-    );
-    Some(key)
-}
-
 fn gateway(
     problems: &mut Problems,
     place: &str,
-    directory: &Path,
+    file: &Path,
     raw: RawGateway,
     psk: Option<&Zeroizing<[u8; 32]>>,
 ) -> Option<Gateway> {
@@ -90,7 +76,7 @@ fn gateway(
         one_host(&raw.address),
         "write the gateway's ip:port, for instance \"192.0.2.10:4790\"",
     );
-    let key = key(problems, place, &directory.join(&raw.key));
+    let key = key(problems, place, &path_in(file, &raw.key));
     let (address, mut key) = (address?, key?);
     if let Some(psk) = psk {
         key = key.with_psk(psk.clone());

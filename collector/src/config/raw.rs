@@ -1,10 +1,9 @@
 //! The configuration file as it is written.
 
-use std::fmt;
 use std::path::PathBuf;
 
+use qrng::units::Amount;
 use serde::Deserialize;
-use serde::de::{Deserializer, Visitor};
 
 /// The configuration file as written.
 #[derive(Debug, Deserialize)]
@@ -61,30 +60,4 @@ pub(super) struct RawSend {
     pub(super) data_size: Option<Amount>,
     pub(super) rate: Option<Amount>,
     pub(super) burst: Option<Amount>,
-}
-
-/// A size or rate: a string with a unit, or a number of bytes.
-#[derive(Debug)]
-pub(super) struct Amount(pub(super) String);
-
-impl<'de> Deserialize<'de> for Amount {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl Visitor<'_> for Either {
-            type Value = Amount;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string such as \"16 MiB\" or a number of bytes")
-            }
-            fn visit_i64<E>(self, number: i64) -> Result<Amount, E> {
-                Ok(Amount(number.to_string()))
-            }
-            fn visit_u64<E>(self, number: u64) -> Result<Amount, E> {
-                Ok(Amount(number.to_string()))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Amount, E> {
-                Ok(Amount(text.to_owned()))
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
 }

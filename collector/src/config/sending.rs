@@ -3,11 +3,11 @@
 use std::num::NonZeroU64;
 
 use qrng::packet::{ANNOUNCEMENT_LEN, DEFAULT_DATA, MAX_DATA, MIN_DATA, OVERHEAD};
-use qrng::units::{parse_rate, parse_size};
+use qrng::units::{Amount, parse_rate};
 use qrng_daemon::Problems;
 
 use super::Gateway;
-use super::raw::{Amount, RawSend};
+use super::raw::RawSend;
 use crate::acquire::Cut;
 use crate::send::{LONGEST_BATCH, MOST_SEGMENTS, headers};
 
@@ -63,7 +63,7 @@ pub(super) fn limit(text: &str) -> Result<Option<NonZeroU64>, String> {
 /// Checks the settings for sending to `gateways`.
 pub(super) fn check(problems: &mut Problems, raw: &RawSend, gateways: &[Gateway]) -> SendConfig {
     let data_size = data_size(problems, raw, gateways);
-    let rate_text = raw.rate.as_ref().map_or("unlimited", |r| &r.0);
+    let rate_text = raw.rate.as_ref().map_or("unlimited", Amount::text);
     let rate = problems
         .keep(
             "send.rate",
@@ -134,8 +134,6 @@ pub(super) fn segments(length: usize, wire: u64, rate: Option<NonZeroU64>, burst
 
 /// A size in bytes, or the default if it is not given or not understood.
 fn size(problems: &mut Problems, key: &str, raw: Option<&Amount>, default: u64) -> u64 {
-    raw.and_then(|Amount(text)| {
-        problems.keep(key, parse_size(text), "write a size such as \"64 KiB\"")
-    })
-    .unwrap_or(default)
+    raw.and_then(|amount| problems.keep(key, amount.size(), "write a size such as \"64 KiB\""))
+        .unwrap_or(default)
 }

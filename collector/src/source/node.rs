@@ -11,8 +11,11 @@
 //! Devices are read at most 4096 bytes at a time into a zeroed buffer, because a longer read of
 //! that driver leaves a stale tail. When the backlog is full the device is not read: its own FIFO
 //! then overflows and nothing stale is kept here.
+//!
+//! A device that fails is opened anew. A regular file is not: it would begin anew too, and its bytes
+//! would be sent a second time. So an error of a file is its end.
 
-use std::fs::{self, File};
+use std::fs::{self, File, FileType};
 use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -51,7 +54,13 @@ impl Node {
     /// There is no such file, it is a directory, a block device or a socket, or it cannot be
     /// opened. An open that hangs is no error: the source is then silent.
     pub fn open(name: &str, path: &Path) -> io::Result<Self> {
-        vet(path)?;
+        if vet(path)?.is_file() {
+            log::warn!(
+                "{} is a regular file, which is for trials: it is sent once, \
+                 but from its beginning again whenever the collector starts",
+                path.display()
+            );
+        }
         let shared = Arc::new(Shared::default());
         let (own, own_path) = (Arc::clone(&shared), path.to_path_buf());
         thread::Builder::new()
@@ -105,6 +114,7 @@ impl NoiseSource for Node {
         }
         match &state.phase {
             Phase::Ended => Err(SourceError::Ended),
+            Phase::Lost(e) => Err(SourceError::Lost(e.to_string())),
             Phase::Failed(e) => {
                 let error = SourceError::Retry(e.to_string());
                 state.phase = Phase::Paused;
@@ -119,8 +129,8 @@ impl NoiseSource for Node {
     }
 }
 
-/// Refuses what cannot be a noise source.
-fn vet(path: &Path) -> io::Result<()> {
+/// Refuses what cannot be a noise source, and says what it is.
+fn vet(path: &Path) -> io::Result<FileType> {
     let kind = fs::metadata(path)?.file_type();
     let wrong = if kind.is_dir() {
         "is a directory"
@@ -129,7 +139,7 @@ fn vet(path: &Path) -> io::Result<()> {
     } else if kind.is_socket() {
         "is a socket"
     } else {
-        return Ok(());
+        return Ok(kind);
     };
     Err(io::Error::new(
         io::ErrorKind::InvalidInput,
@@ -151,6 +161,8 @@ enum Phase {
     Paused,
     /// A regular file is at its end.
     Ended,
+    /// A regular file can't be read on.
+    Lost(io::Error),
     /// The reading thread is gone.
     Dead,
 }
@@ -259,6 +271,14 @@ impl Shared {
     }
 }
 
+/// Why the reading thread stops for ever.
+enum Stop {
+    /// A regular file is at its end, or can't be read on because of this error.
+    File(Option<io::Error>),
+    /// The source is gone.
+    Closed,
+}
+
 /// The reading thread.
 struct Reader {
     path: PathBuf,
@@ -273,8 +293,9 @@ impl Reader {
     fn run(self) {
         loop {
             match self.read_until_end() {
-                Ok(true) => return self.shared.enter(Phase::Ended),
-                Ok(false) => return,
+                Ok(Stop::File(None)) => return self.shared.enter(Phase::Ended),
+                Ok(Stop::File(Some(e))) => return self.shared.enter(Phase::Lost(e)),
+                Ok(Stop::Closed) => return,
                 Err(e) => self.shared.enter(Phase::Failed(e)),
             }
             if !self.shared.wait_for_retry() {
@@ -283,8 +304,8 @@ impl Reader {
         }
     }
 
-    /// Reads until the end of a regular file (true) or the end of the source (false).
-    fn read_until_end(&self) -> io::Result<bool> {
+    /// Reads until there is a reason to stop for ever; an error is a reason to open anew.
+    fn read_until_end(&self) -> io::Result<Stop> {
         let mut file = File::open(&self.path)?;
         let regular = file.metadata()?.is_file();
         self.shared.enter(Phase::Reading);
@@ -292,15 +313,16 @@ impl Reader {
         let mut buffer = Zeroizing::new(vec![0; size]);
         loop {
             match file.read(&mut buffer) {
-                Ok(0) if regular => return Ok(true),
+                Ok(0) if regular => return Ok(Stop::File(None)),
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(n) => {
                     if !self.shared.put(&buffer[..n]) {
-                        return Ok(false);
+                        return Ok(Stop::Closed);
                     }
                     buffer[..n].fill(0);
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if regular => return Ok(Stop::File(Some(e))),
                 Err(e) => return Err(e),
             }
         }
@@ -309,7 +331,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        if !matches!(self.shared.lock().phase, Phase::Ended) {
+        if !matches!(self.shared.lock().phase, Phase::Ended | Phase::Lost(_)) {
             self.shared.enter(Phase::Dead);
         }
     }

@@ -12,7 +12,7 @@ use getrandom::rand_core::UnwrapErr;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
-use qrng::keys::{GatewayKey, generate, parse_psk_hex};
+use qrng::keys::{GatewayKey, KeyId, generate, parse_psk_hex};
 use qrng::packet::{Content, Datagram};
 use qrng::replay::Window;
 use qrng::report::{Kinds, Report};
@@ -81,6 +81,11 @@ impl Gateway {
                 }
             }
         }
+    }
+
+    /// The key's name.
+    pub fn key_id(&self) -> KeyId {
+        self.key.key_id()
     }
 
     /// The epoch of the next announcement.
@@ -181,7 +186,8 @@ impl Site {
     }
 }
 
-fn command(config: &Path) -> Command {
+/// The command that starts a collector.
+pub fn command(config: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qrng-collector"));
     command.arg("--config").arg(config).stdin(Stdio::null());
     command
@@ -214,9 +220,18 @@ impl Collector {
     }
 
     /// Sends a signal and waits for the end.
-    pub fn end(mut self, signal: Signal) -> ExitStatus {
+    pub fn end(self, signal: Signal) -> ExitStatus {
+        self.end_with(signal, 1)
+    }
+
+    /// Sends a signal so many times and waits for the end.
+    pub fn end_with(mut self, signal: Signal, times: u32) -> ExitStatus {
         let pid = Pid::from_raw(self.0.id().try_into().unwrap());
-        kill(pid, signal).unwrap();
+        for _ in 0..times {
+            // Not reaped yet, so there is somebody of this number.
+            kill(pid, signal).unwrap();
+            std::thread::sleep(Duration::from_micros(200));
+        }
         self.0.wait().unwrap()
     }
 }

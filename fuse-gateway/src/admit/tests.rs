@@ -4,6 +4,7 @@ use qrng::session::STEP_PACKETS;
 use support::{Collector, Gateway, Got, SECOND, T0, joined};
 
 mod hostile;
+mod pairs;
 mod simulation;
 mod support;
 
@@ -55,7 +56,7 @@ fn reports_and_unknown_content() {
     report.encode(&mut body).unwrap();
     let mut packet = collector.seal(T0, Content::Report, &body);
     match gateway.admit.datagram(&mut packet, T0, &mut gateway.file) {
-        Ok(Admitted::Report(got)) => assert_eq!(got, report),
+        Ok(Admitted::Report { report: got, .. }) => assert_eq!(got, report),
         other => panic!("{other:?}"),
     }
     let packet = collector.seal(T0, Content::Report, &[0xc1; 40]);

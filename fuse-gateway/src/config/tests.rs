@@ -71,7 +71,7 @@ fn the_environment_overrides() {
     let environment = Environment {
         buffer_size: Some("2 MiB".into()),
         overflow: Some("REPLACE".into()),
-        psk: Some("00112233445566778899aabbccddeeff0f1e2d3c4b5a69788796a5b4c3d2e1f0".into()),
+        psk: "00112233445566778899aabbccddeeff0f1e2d3c4b5a69788796a5b4c3d2e1f0".into(),
     };
     let config = load(&text, &environment).unwrap();
     assert_eq!(config.buffer_size, 2 << 20);
@@ -80,7 +80,7 @@ fn the_environment_overrides() {
     let wrong = Environment {
         buffer_size: Some("lots".into()),
         overflow: Some("explode".into()),
-        psk: Some("xyz".into()),
+        psk: "xyz".into(),
     };
     refused(
         &text,

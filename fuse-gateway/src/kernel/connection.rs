@@ -65,7 +65,16 @@ impl Connection {
         let mut all = [IoSlice::new(&[]); MAX_PIECES + 1];
         all[0] = IoSlice::new(&header);
         all[1..=pieces.len()].copy_from_slice(pieces);
-        self.write(&all[..=pieces.len()])
+        let given = self.write(&all[..=pieces.len()]);
+        if !given {
+            // Should the request still wait, its process could not even be killed: any answer is better than none. Where
+            // it is gone this answer is for nobody.
+            let _ = nix::sys::uio::writev(
+                self.fd(),
+                &[IoSlice::new(&abi::out_header(unique, Errno::EIO as i32, 0))],
+            );
+        }
+        given
     }
 
     /// Answers with one body, or with nothing but success.
@@ -83,6 +92,7 @@ impl Connection {
         self.write(&[IoSlice::new(&abi::poll_notification(kernel_handle))]);
     }
 
+    /// One answer or notification; false if nobody got it.
     fn write(&self, pieces: &[IoSlice<'_>]) -> bool {
         debug_assert!(pieces[0].len() >= OUT_HEADER);
         match nix::sys::uio::writev(self.fd(), pieces) {
@@ -90,7 +100,7 @@ impl Connection {
             // Usual: the process was killed meanwhile, or the file system has ended.
             Err(Errno::ENOENT | Errno::ENODEV | Errno::ECONNABORTED) => false,
             Err(error) => {
-                log::debug!("an answer to the kernel failed: {error}");
+                log::warn!("an answer to the kernel failed: {error}");
                 false
             }
         }

@@ -2,15 +2,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use fuser::{MountOption, SessionACL};
 use nix::errno::Errno;
-use nix::mount::MntFlags;
+use qrng_daemon::mounts::{Mounted, detach, is_dead, mount_helper, mounted_at};
 use thiserror::Error;
 
 use super::connection::{Connection, Negotiator};
-use super::mountinfo::{self, Mounted};
 
 /// Why the file system could not be mounted. Each says how to mend it.
 #[derive(Debug, Error)]
@@ -105,10 +103,7 @@ pub(super) fn mount(point: &Path, allow_other: bool) -> Result<Fresh, MountError
             }
             _ => MountError::Refused(point.clone(), error),
         })?;
-    let mounted = mountinfo::at(&point)
-        .ok()
-        .flatten()
-        .filter(Mounted::is_qrng);
+    let mounted = mounted_at(&point).ok().flatten().filter(Mounted::is_qrng);
     Ok(Fresh {
         connection: Connection::new(session),
         place: Place { point, mounted },
@@ -121,7 +116,7 @@ fn settle(point: &Path) -> Result<PathBuf, MountError> {
     // Each turn removes one dead mount.
     for _ in 0..16 {
         let mounted =
-            mountinfo::at(&canonical).map_err(|e| MountError::Unusable(canonical.clone(), e))?;
+            mounted_at(&canonical).map_err(|e| MountError::Unusable(canonical.clone(), e))?;
         let ours = mounted.is_some_and(|mounted| mounted.is_qrng());
         match probe(&canonical, ours) {
             Ok(_) if ours => return Err(MountError::Live(canonical)),
@@ -135,8 +130,7 @@ fn settle(point: &Path) -> Result<PathBuf, MountError> {
                     "removing the dead mount of an earlier gateway at {}",
                     canonical.display()
                 );
-                detach(&canonical, MntFlags::empty())
-                    .map_err(|_| MountError::Dead(canonical.clone()))?;
+                detach(&canonical, false).map_err(|_| MountError::Dead(canonical.clone()))?;
             }
             Err(error) if ours && error.kind() == io::ErrorKind::PermissionDenied => {
                 return Err(MountError::Live(canonical));
@@ -147,11 +141,10 @@ fn settle(point: &Path) -> Result<PathBuf, MountError> {
     Err(MountError::Dead(canonical))
 }
 
-/// Looks at the mount point. A mount of ours is asked for its statistics besides, which the kernel does not remember: the
-/// attributes of a dead one may still be in its cache.
+/// Looks at the mount point; the attributes of a dead mount of ours may still be in the kernel's cache.
 fn probe(point: &Path, ours: bool) -> io::Result<std::fs::Metadata> {
-    if ours {
-        nix::sys::statfs::statfs(point)?;
+    if ours && is_dead(point) {
+        return Err(Errno::ENOTCONN.into());
     }
     std::fs::metadata(point)
 }
@@ -187,7 +180,7 @@ fn check_device() -> Result<(), MountError> {
         }
         Err(_) => return Err(MountError::NoDevice),
     }
-    if !is_root() && helper().is_none() {
+    if !is_root() && mount_helper().is_none() {
         Err(MountError::NoHelper)
     } else {
         Ok(())
@@ -198,48 +191,15 @@ pub(super) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// The setuid helper.
-fn helper() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let usual = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path)
-        .chain(usual)
-        .map(|directory| directory.join("fusermount3"))
-        .find(|file| file.is_file())
-}
-
-/// Takes the topmost mount at `point` out of the tree, even if it is in use.
-fn detach(point: &Path, flags: MntFlags) -> io::Result<()> {
-    match nix::mount::umount2(
-        point,
-        MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW | flags,
-    ) {
-        Err(Errno::EPERM) => {}
-        done => return done.map_err(io::Error::from),
-    }
-    let helper = helper().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-    let output = Command::new(helper)
-        .args(["-u", "-q", "-z", "--"])
-        .arg(point)
-        .output()?;
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(io::Error::other(
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-        ))
-    }
-}
-
 impl Place {
     /// Whether our file system, and no other, is what one sees at the mount point.
     pub(super) fn is_ours(&self) -> bool {
-        self.mounted.is_some() && mountinfo::at(&self.point).is_ok_and(|now| now == self.mounted)
+        self.mounted.is_some() && mounted_at(&self.point).is_ok_and(|now| now == self.mounted)
     }
 
     /// Unmounts, and ends the connection as root may: then all requests fail and all loop threads end.
     pub(super) fn unmount(&self) -> io::Result<()> {
-        detach(&self.point, MntFlags::MNT_FORCE)
+        detach(&self.point, true)
     }
 
     /// Ends the connection by the kernel's control file system, where that is mounted and open to this user.

@@ -54,30 +54,41 @@ impl Shared {
     pub(super) fn answer_all(&self, desk: &mut Desk) -> Result<(), Errno> {
         // The kernel insists on room for the largest write; only the pages that requests touch become memory.
         let mut room = vec![0; super::MAX_READ + 4096];
+        let mut kept = None;
         loop {
             // It guards nothing but the order of the readers, so a panic elsewhere spoils nothing.
-            let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let turn = kept
+                .take()
+                .unwrap_or_else(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
             if self.stopping() {
                 return Ok(());
             }
             let Some(bytes) = self.connection.receive(&mut room)? else {
                 return Ok(());
             };
-            self.answer(bytes, desk, turn);
+            kept = self.answer(bytes, desk, turn);
         }
     }
 
-    /// Answers one request; the turn is given up as soon as another thread may go on.
-    fn answer(&self, bytes: &[u8], desk: &mut Desk, turn: MutexGuard<'_, ()>) {
-        match Request::new_checked(bytes) {
-            Ok(request) => {
-                let _kept = (!is_long(&request)).then_some(turn);
-                if let Err(refusal) = self.dispatch(&request, desk) {
-                    self.connection.refuse(request.unique(), refusal);
-                }
+    /// Answers one request. Gives the turn back if it was kept: giving it up wakes another thread.
+    fn answer<'t>(
+        &self,
+        bytes: &[u8],
+        desk: &mut Desk,
+        turn: MutexGuard<'t, ()>,
+    ) -> Option<MutexGuard<'t, ()>> {
+        let request = match Request::new_checked(bytes) {
+            Ok(request) => request,
+            Err(malformed) => {
+                log::warn!("{malformed}; it is left unanswered");
+                return Some(turn);
             }
-            Err(malformed) => log::warn!("{malformed}; it is left unanswered"),
+        };
+        let kept = (!is_long(&request)).then_some(turn);
+        if let Err(refusal) = self.dispatch(&request, desk) {
+            self.connection.refuse(request.unique(), refusal);
         }
+        kept
     }
 
     /// Answers one request, or says with what error it is to be answered.

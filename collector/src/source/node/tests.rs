@@ -75,6 +75,17 @@ fn end_of_a_device_is_a_failure_and_is_tried_again() {
 }
 
 #[test]
+fn an_error_of_a_regular_file_is_final() {
+    // A regular file whose first page nobody can read.
+    let mut node = Node::open("memory", Path::new("/proc/self/mem")).unwrap();
+    for _ in 0..3 {
+        let error = node.read(&mut [0; 10], soon()).unwrap_err();
+        assert!(matches!(error, SourceError::Lost(_)), "{error:?}");
+        assert!(error.to_string().contains("not begun anew"), "{error}");
+    }
+}
+
+#[test]
 fn bytes_before_a_failure_come_first() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pipe");

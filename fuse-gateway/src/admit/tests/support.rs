@@ -37,7 +37,7 @@ pub const T0: u64 = 1_700_000_000_000_000;
 pub const SECOND: u64 = 1_000_000;
 
 /// The bound's file, kept over restarts.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct BoundFile {
     pub bound_us: Option<u64>,
     pub writes: u64,
@@ -149,15 +149,26 @@ impl Gateway {
 
     pub fn take(&mut self, datagram: &[u8], now_us: u64) -> Result<Got, Reject> {
         let mut datagram = datagram.to_vec();
-        let verdict = self.admit.datagram(&mut datagram, now_us, &mut self.file)?;
-        Ok(match verdict {
-            Admitted::Bytes { bytes, .. } => {
-                Got::Number(u64::from_be_bytes(*bytes.first_chunk().unwrap()))
-            }
-            Admitted::Report(_) => Got::Report,
-            Admitted::SessionStarted { .. } => Got::Started,
-            Admitted::Announced => Got::Announced,
-        })
+        let verdict = self.admit.datagram(&mut datagram, now_us, &mut self.file);
+        verdict.map(got)
+    }
+
+    pub fn take_pair(&mut self, pair: [&[u8]; 2], now_us: u64) -> [Result<Got, Reject>; 2] {
+        let [mut first, mut second] = pair.map(<[u8]>::to_vec);
+        let pair = [&mut first[..], &mut second[..]];
+        let verdicts = self.admit.pair(pair, now_us, &mut self.file);
+        verdicts.map(|verdict| verdict.map(got))
+    }
+}
+
+fn got(admitted: Admitted<'_>) -> Got {
+    match admitted {
+        Admitted::Bytes { bytes, .. } => {
+            Got::Number(u64::from_be_bytes(*bytes.first_chunk().unwrap()))
+        }
+        Admitted::Report { .. } => Got::Report,
+        Admitted::SessionStarted { .. } => Got::Started,
+        Admitted::Announced => Got::Announced,
     }
 }
 

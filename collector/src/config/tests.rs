@@ -7,6 +7,7 @@ use qrng_daemon::parse_toml;
 use tempfile::TempDir;
 
 use super::sending::segments;
+use super::sources::simulator_rate;
 use super::*;
 
 /// A directory with collector keys `a`, `b` and the gateway's half of `a`.
@@ -63,9 +64,9 @@ fn a_short_configuration_has_sensible_defaults() {
     let config = amended("").unwrap();
     assert_eq!(config.state_directory, Path::new("/var/lib/qrng-collector"));
     assert_eq!(config.runtime_directory, Path::new("/run/qrng-collector"));
-    assert_eq!(config.source.name, "simulator pcie-16m");
+    assert_eq!(config.sources[0].name, "simulator pcie-16m");
     let rate = NonZeroU64::new(2_000_000);
-    assert_eq!(config.source.driver, Driver::Simulator { rate });
+    assert_eq!(config.sources[0].driver, Driver::Simulator { rate });
     assert_eq!(config.gateways[0].name, "192.0.2.1:4790");
     assert_eq!(
         config.send,
@@ -106,9 +107,9 @@ fn everything_can_be_given() {
     )
     .unwrap();
     assert!(config.state_directory.is_absolute());
-    assert_eq!(config.source.name, "left card");
+    assert_eq!(config.sources[0].name, "left card");
     let path = "/dev/qrandom0".into();
-    assert_eq!(config.source.driver, Driver::Node { path });
+    assert_eq!(config.sources[0].driver, Driver::Node { path });
     assert_eq!(config.gateways.len(), 2);
     assert_eq!(config.send.data_size, 1024);
     assert_eq!(config.send.rate, NonZeroU64::new(40_000_000));
@@ -122,7 +123,7 @@ fn the_shipped_sample_is_good() {
     let key = dir.path().join("a").display().to_string();
     let text = text.replace("/etc/qrng/collector.key", &key);
     let config = check_with(&dir, &text, None).unwrap();
-    assert!(matches!(config.source.driver, Driver::Node { .. }));
+    assert!(matches!(config.sources[0].driver, Driver::Node { .. }));
     // Its commented settings are the defaults, so they can stand as they are.
     let is_setting = |text: &str| {
         let key = text.split_once(" = ").map_or("", |(key, _)| key);

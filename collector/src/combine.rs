@@ -218,6 +218,3 @@ impl Combine<'_> {
         done
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -118,8 +118,14 @@ impl TryFrom<Given<'_>> for Config {
         let mut problems = Problems::new(file);
         let directory = file.parent().unwrap_or(Path::new(""));
         // What could not be understood has a default here, which is not used: `finish` fails then.
+        let wanted = raw.source.len();
         let sources = sources::check(&mut problems, directory, raw.source);
-        let combine = combining::check(&mut problems, raw.combine.as_ref(), &sources);
+        // What is wrong with a source was told.
+        let combine = if sources.len() == wanted {
+            combining::check(&mut problems, raw.combine.as_ref(), &sources)
+        } else {
+            None
+        };
         let gateways = gateways::check(&mut problems, directory, raw.gateway, psk);
         let send = sending::check(&mut problems, &raw.send, &gateways);
         sending::check_pace(&mut problems, &send, &sources);

@@ -46,9 +46,7 @@ pub(super) fn check(
             );
             return None;
         }
-        // What is wrong with the sources was told.
-        (Some(_), 0) => return None,
-        (Some(_), 1) => {
+        (Some(_), 0 | 1) => {
             problems.add(
                 "combine",
                 "there is but one source",

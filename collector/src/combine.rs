@@ -218,3 +218,6 @@ impl Combine<'_> {
         done
     }
 }
+
+#[cfg(test)]
+mod tests;

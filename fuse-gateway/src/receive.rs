@@ -1,4 +1,4 @@
-//! UDP socket -> datagrams -> admit -> buffer: one thread, and the only one that touches the link.
+//! UDP socket -> datagrams -> admit -> health -> buffer: one thread, and the only one that touches the link.
 //!
 //! The socket is read in batches: one system call takes up to [`BATCH`] messages, each of which
 //! may be a train of equal datagrams that the kernel joined (UDP_GRO).
@@ -18,6 +18,7 @@ use nix::sys::socket::{
 use crate::admit::{Admit, Admitted, Reject};
 use crate::bound::BoundFile;
 use crate::buffer::Buffer;
+use crate::health::Health;
 use crate::link::Link;
 
 /// Messages taken by one system call.
@@ -67,31 +68,39 @@ fn size_receive_buffer(socket: &UdpSocket, bytes: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where verified bytes go: through the tests, to the buffer.
+pub struct Output {
+    /// The tests, which pass them on.
+    pub health: Arc<Health>,
+    /// The buffer behind the tests, whose readers are woken after each batch.
+    pub buffer: Arc<Buffer>,
+}
+
 /// The receiving thread's state.
 pub struct Receiver {
     socket: UdpSocket,
     admit: Admit,
     bound: BoundFile,
-    buffer: Arc<Buffer>,
+    output: Output,
     link: Arc<Link>,
     /// The kernel's drop counter at the last look: it counts from the socket's start and wraps.
     dropped: u32,
 }
 
 impl Receiver {
-    /// A receiver that feeds `buffer` with what `admit` accepts from `socket`.
+    /// A receiver that feeds `output` with what `admit` accepts from `socket`.
     pub fn new(
         socket: UdpSocket,
         admit: Admit,
         bound: BoundFile,
-        buffer: Arc<Buffer>,
+        output: Output,
         link: Arc<Link>,
     ) -> Self {
         Self {
             socket,
             admit,
             bound,
-            buffer,
+            output,
             link,
             dropped: 0,
         }
@@ -118,7 +127,7 @@ impl Receiver {
                     self.datagram(datagram, now_us);
                 }
             }
-            self.buffer.notify();
+            self.output.buffer.notify();
         }
     }
 
@@ -173,7 +182,7 @@ impl Receiver {
         counters.datagrams.add(1);
         match self.admit.datagram(datagram, now_us, &mut self.bound) {
             Ok(Admitted::Bytes { kinds, bytes }) => {
-                self.buffer.push(bytes);
+                self.output.health.push(bytes, now_us);
                 qrng::wipe(bytes);
                 counters.lost.set(self.admit.counts().lost);
                 self.link.verified(now_us, kinds);

@@ -43,8 +43,6 @@ pub struct Reseeding {
     state: State,
 }
 
-// There are a handful of these, and a box would only put the secret one step further away.
-#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 enum State {
     Unseeded,

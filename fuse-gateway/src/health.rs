@@ -243,7 +243,7 @@ impl Health {
         self.buffer.latch();
         judge.latch = Some(alarm.to_string());
         error!(
-            "{alarm}; nothing more is served: reads fail with EIO until an operator clears the alarm (`qrng clear`)"
+            "{alarm}; nothing more is served: reads fail with EIO until an operator clears the alarm (`qrng clear --gateway`)"
         );
         let text = format!("{alarm}\n");
         if let Err(e) = write_atomically(&self.latch_file, text.as_bytes(), 0o600, false) {

@@ -150,7 +150,7 @@ impl Status {
         let mut reasons = Vec::new();
         if let Some(alarm) = &health.latch {
             reasons.push(format!(
-                "{alarm}; an operator can clear it with `qrng clear`"
+                "{alarm}; an operator can clear it with `qrng clear --gateway`"
             ));
         }
         reasons.extend(sources.iter().filter_map(reported_alarm));
@@ -215,22 +215,15 @@ fn reported_alarm(source: &Value) -> Option<String> {
     })
 }
 
-/// The tests in numbers.
+/// The tests in numbers, under the names that reports of sources have, too.
 fn tests(health: &health::Told) -> Value {
     let Some(summary) = &health.summary else {
         return json!({ "enabled": false, "state": "off" });
     };
-    json!({
-        "enabled": true,
-        "state": summary.state,
-        "latch": health.latch,
-        "examined_bytes": summary.examined_bytes,
-        "passed_bytes": summary.passed_bytes,
-        "intermittent_alarms": summary.intermittent_alarms,
-        "permanent_alarms": summary.permanent_alarms,
-        "min_entropy_per_byte": summary.min_entropy_per_byte,
-        "last_alarm": summary.last_alarm,
-    })
+    let mut tests = serde_json::to_value(summary).unwrap_or_default();
+    tests["enabled"] = true.into();
+    tests["latch"] = health.latch.clone().into();
+    tests
 }
 
 fn names(kinds: Kinds) -> Vec<&'static str> {

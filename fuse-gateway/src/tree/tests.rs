@@ -199,3 +199,49 @@ fn opens_are_bounded() {
     tree.release(first);
     assert!(tree.open(hex, false).is_ok());
 }
+
+#[test]
+fn urandom_waits_for_a_seed_goes_on_without_and_starts_anew_after_a_latch() {
+    let tree = tree();
+    let urandom = inode(&tree, "urandom");
+    let (plain, fresh) = (tree.open(urandom, false), tree.open(urandom, true));
+    let (plain, fresh) = (plain.unwrap(), fresh.unwrap());
+    tree.buffer().push(&[5; SEED_LEN - 1]);
+    assert_eq!(tree.need(urandom, plain), Ok(SEED_LEN));
+    assert_eq!(read(&tree, urandom, plain, 0, 10), Ok(None));
+    tree.buffer().push(&[5; 1]);
+    // The test's helper has a new desk for each read, as if each were another thread's.
+    let one = read(&tree, urandom, plain, 0, 32).unwrap().unwrap();
+    let two = read(&tree, urandom, plain, 0, 32).unwrap().unwrap();
+    assert_ne!(one, two);
+    assert_eq!(
+        (tree.buffer().counts().seeding, tree.buffer().fill()),
+        (48, 0)
+    );
+    assert_eq!(tree.need(urandom, plain), Ok(0));
+    assert_eq!(tree.need(urandom, fresh), Ok(SEED_LEN));
+    assert_eq!(read(&tree, urandom, fresh, 0, 10), Ok(None));
+    assert_eq!(tree.ready(urandom, fresh), Ok(false));
+    tree.buffer().latch();
+    assert_eq!(read(&tree, urandom, plain, 0, 1), Err(TreeError::Latched));
+    assert_eq!(tree.fails(urandom), Ok(true));
+    let readme = inode(&tree, "README");
+    assert_eq!(tree.fails(readme), Ok(false));
+    assert!(read(&tree, readme, 0, 0, 10_000).unwrap().unwrap() == README.as_bytes());
+    tree.buffer().unlatch();
+    assert_eq!(read(&tree, urandom, plain, 0, 1), Ok(None));
+    tree.release(fresh);
+}
+
+#[test]
+fn random_is_never_the_raw_bytes_themselves() {
+    let tree = tree();
+    let random = inode(&tree, "random");
+    assert_eq!(read(&tree, random, 0, 0, 10), Ok(None));
+    tree.buffer().push(&vec![0; 200_000]);
+    let one = read(&tree, random, 0, 0, 100_000).unwrap().unwrap();
+    let two = read(&tree, random, 0, 0, MAX_CLAIM).unwrap().unwrap();
+    assert_eq!((one.len(), two.len()), (100_000, 100_000));
+    assert!(one != two);
+    assert_eq!(tree.buffer().counts().served, 200_000);
+}

@@ -15,6 +15,8 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::health::Summary;
+
 /// A kind of noise source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -160,6 +162,8 @@ pub enum State {
     Ended,
     /// Not delivering because of an error.
     Failed,
+    /// Not delivering because its health tests failed, until an operator clears it.
+    Latched,
     /// A state that this version does not know.
     #[serde(other)]
     Unknown,
@@ -174,13 +178,14 @@ impl State {
             State::Running => "running",
             State::Ended => "ended",
             State::Failed => "failed",
+            State::Latched => "latched",
             State::Unknown => "unknown",
         }
     }
 }
 
 /// One noise source of the collector.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceReport {
     /// Its kind.
     pub kind: Kind,
@@ -191,10 +196,26 @@ pub struct SourceReport {
     pub serial: Option<String>,
     /// How it is doing.
     pub state: State,
+    /// Its health in numbers, with the last alarm. Absent if it is not tested, or if the packet had no room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Summary>,
+}
+
+impl SourceReport {
+    /// Writes `name` wherever the health tests name the source. On the way it is left out there.
+    fn name_health(&mut self, name: &str) {
+        let Some(health) = &mut self.health else {
+            return;
+        };
+        name.clone_into(&mut health.source);
+        if let Some(alarm) = &mut health.last_alarm {
+            name.clone_into(&mut alarm.source);
+        }
+    }
 }
 
 /// What the collector says about itself once a second.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The collector's version.
     pub collector: String,
@@ -226,13 +247,20 @@ pub enum ReportError {
     Decode(#[from] rmp_serde::decode::Error),
 }
 
+/// The most bytes of a source's name in a report that would be too long otherwise.
+const SHORT_NAME: usize = 32;
+
 impl Report {
     /// Writes the length, the map and zeros up to the end of `out`, which is what follows the content byte.
     ///
     /// # Errors
     /// [`ReportError::TooLong`] if `out` is too short.
     pub fn encode(&self, out: &mut [u8]) -> Result<(), ReportError> {
-        let map = rmp_serde::to_vec_named(self)?;
+        let mut report = self.clone();
+        for source in &mut report.sources {
+            source.name_health("");
+        }
+        let map = rmp_serde::to_vec_named(&report)?;
         let too_long = ReportError::TooLong {
             len: map.len() + 2,
             room: out.len(),
@@ -251,6 +279,33 @@ impl Report {
         Ok(())
     }
 
+    /// Writes as [`Self::encode`] does, but leaves out what does not fit: first the health of sources that had no alarm,
+    /// then that of all, then serial numbers and the ends of long names. Each source's state stays.
+    ///
+    /// # Errors
+    /// [`ReportError::TooLong`] if `out` is too short even so.
+    pub fn encode_fitting(mut self, out: &mut [u8]) -> Result<(), ReportError> {
+        let shortenings: [fn(&mut SourceReport); 3] = [
+            |source| {
+                source.health.take_if(|health| health.last_alarm.is_none());
+            },
+            |source| source.health = None,
+            |source| {
+                source.serial = None;
+                let mut ends = (0..=SHORT_NAME).rev();
+                let end = ends.find(|&end| source.name.is_char_boundary(end));
+                source.name.truncate(end.unwrap_or(0));
+            },
+        ];
+        for shorten in shortenings {
+            match self.encode(out) {
+                Err(ReportError::TooLong { .. }) => self.sources.iter_mut().for_each(shorten),
+                done => return done,
+            }
+        }
+        self.encode(out)
+    }
+
     /// Reads what follows the content byte.
     ///
     /// # Errors
@@ -259,13 +314,19 @@ impl Report {
         let (head, rest) = bytes.split_first_chunk().ok_or(ReportError::Length)?;
         let len = usize::from(u16::from_be_bytes(*head));
         let map = rest.get(..len).ok_or(ReportError::Length)?;
-        Ok(rmp_serde::from_slice(map)?)
+        let mut report: Report = rmp_serde::from_slice(map)?;
+        for source in &mut report.sources {
+            let name = source.name.clone();
+            source.name_health(&name);
+        }
+        Ok(report)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::{self, Alarm, Test, Tier};
 
     fn report() -> Report {
         Report {
@@ -276,12 +337,14 @@ mod tests {
                     name: "simulator".into(),
                     serial: None,
                     state: State::Running,
+                    health: None,
                 },
                 SourceReport {
                     kind: Kind::PcieModule,
                     name: "card".into(),
                     serial: Some("1234567A".into()),
                     state: State::Failed,
+                    health: None,
                 },
             ],
         }
@@ -293,6 +356,87 @@ mod tests {
         report().encode(&mut out).unwrap();
         assert_eq!(Report::decode(&out).unwrap(), report());
         assert_eq!(out[1354], 0);
+    }
+
+    /// A source whose health tests have latched it, or that never had an alarm.
+    fn tested(name: &str, latched: bool) -> SourceReport {
+        let alarm = Alarm {
+            source: name.into(),
+            test: Test::Autocorrelation,
+            tier: Tier::Permanent,
+            statistic: 0.5,
+            limit: 0.010_637,
+            sample: u64::MAX,
+            lag: Some(64),
+            at_us: u64::MAX,
+        };
+        SourceReport {
+            kind: Kind::Usb,
+            name: name.into(),
+            serial: Some("12345678".into()),
+            state: if latched {
+                State::Latched
+            } else {
+                State::Running
+            },
+            health: Some(Summary {
+                source: name.into(),
+                state: if latched {
+                    health::State::Latched
+                } else {
+                    health::State::Passing
+                },
+                examined_bytes: u64::MAX,
+                passed_bytes: u64::MAX,
+                intermittent_alarms: 70_000,
+                permanent_alarms: 1,
+                bytes_per_second: Some(500_000.25),
+                min_entropy_per_byte: Some(7.75),
+                last_alarm: latched.then_some(alarm),
+            }),
+        }
+    }
+
+    fn of(sources: Vec<SourceReport>) -> Report {
+        Report {
+            collector: "10.20.30".into(),
+            sources,
+        }
+    }
+
+    #[test]
+    fn health_and_the_last_alarm_travel() {
+        let report = of(vec![
+            tested("left", true),
+            tested(&"right ".repeat(20), false),
+        ]);
+        let mut out = [0; 1117];
+        report.encode(&mut out).unwrap();
+        assert_eq!(Report::decode(&out).unwrap(), report);
+        let names = out.windows(4).filter(|w| w == b"left").count();
+        assert_eq!(names, 1, "the name is sent once");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_the_alarms_last() {
+        let fitting = |sources: Vec<SourceReport>| {
+            let mut out = [0; 1117];
+            of(sources).encode_fitting(&mut out).unwrap();
+            Report::decode(&out).unwrap().sources
+        };
+        let mut sources = vec![tested("a", false); 7];
+        sources.push(tested("b", true));
+        let got = fitting(sources.clone());
+        assert!(got[..7].iter().all(|s| s.health.is_none()));
+        assert_eq!(got[7], sources[7]);
+        let got = fitting(vec![tested(&"\u{e4}".repeat(64), true); 8]);
+        assert_eq!(got.len(), 8);
+        assert!(
+            got.iter()
+                .all(|s| s.state == State::Latched && s.name.len() == 32)
+        );
+        let error = of(sources).encode_fitting(&mut [0; 100]).unwrap_err();
+        assert!(matches!(error, ReportError::TooLong { .. }));
     }
 
     #[test]

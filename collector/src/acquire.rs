@@ -1,30 +1,47 @@
-//! Acquire: noise source -> blocks.
+//! Acquire: one noise source -> tested, conditioned bytes in blocks.
 //!
 //! ```text
-//!  NoiseSource::read -> [health tests] -> Block -> seal
+//!  NoiseSource::read -> Refine: health tests, conditioning -> Packing -> Block -> seal or combine
+//!                          │ alarm
+//!                          └─> log, status, report; latched until an operator clears it
 //! ```
 //!
-//! Health tests take their place in `fill`, between the read and the block: bytes that fail
-//! them never enter a block.
+//! Bytes that fail a test never enter a block, and those of a tested source enter it only when
+//! their whole test block has passed.
 //!
 //! A source that fails is tried again with growing pauses; nothing else takes its place. While no
-//! block is empty the source is not read.
+//! block is empty the source is not read. A latched source is not read either; what its driver had
+//! read ahead is wiped before it is.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
+use qrng::health::{Alarm, State as Health, Tier};
 use qrng::report::{Kinds, State};
 
 use crate::block::{Block, Filler};
+use crate::packing::Packing;
+use crate::pipeline::now_us;
+use crate::refine::Refine;
 use crate::source::{NoiseSource, SourceError};
-use crate::stats::Stats;
+use crate::stats::{SourceStats, Stats};
 
 /// How long bytes wait at most for a block to fill.
 pub const LINGER: Duration = Duration::from_millis(20);
 
+/// How long is waited at a time for bytes of which a whole test block is needed. A card's FIFO
+/// holds more.
+const GATHER: Duration = Duration::from_millis(50);
+
 /// How long a silent source is waited for at a time.
 const SILENCE: Duration = Duration::from_secs(1);
+
+/// How long a source is silent before those that it is combined with are told that it has failed.
+const SILENT_TOO_LONG: Duration = Duration::from_secs(10);
+
+/// How often health is told and silence looked for.
+const TICK: Duration = Duration::from_secs(1);
 
 /// The first pause after a failure of the source; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -52,161 +69,231 @@ impl Cut {
     }
 }
 
-/// Runs the stage. Does not return as long as the source can be used; at the end of a file it
-/// waits for ever, because the gateways still want announcements.
+/// Runs the stage for the source number `index`. Does not return as long as the source can be
+/// used; at the end of a file it waits for ever, because the gateways still want announcements.
 ///
 /// # Errors
 /// The driver is broken, or another stage has ended.
 pub fn run(
-    mut source: Box<dyn NoiseSource>,
-    blocks: &Filler<Block>,
-    cut: Cut,
+    source: Box<dyn NoiseSource>,
+    refine: Refine,
+    output: Output<'_>,
     stats: &Stats,
+    index: usize,
 ) -> anyhow::Result<()> {
-    let mut pause = FIRST_PAUSE;
-    let mut block = blocks.empty.recv().context("the seal stage has ended")?;
-    loop {
-        block.kinds = Kinds::of(source.identity().kind);
-        let outcome = fill(source.as_mut(), &mut block, cut);
-        if outcome.is_ok() || matches!(outcome, Err(SourceError::Ended)) {
-            let left = block.filled().len() - cut.sealable(block.filled().len());
-            block.truncate(cut.sealable(block.filled().len()));
-            stats.discarded(left);
-            if !block.filled().is_empty() {
-                pause = FIRST_PAUSE;
-                stats.acquired(block.filled().len());
-                stats.source_is(State::Running);
-                blocks
-                    .full
-                    .send(block)
-                    .context("the seal stage has ended")?;
-                block = blocks.empty.recv().context("the seal stage has ended")?;
-            }
-        }
-        match outcome {
-            Ok(()) => {}
-            Err(SourceError::Ended) => {
-                log::info!("the noise source is at its end; its bytes are not repeated");
-                stats.source_is(State::Ended);
-                loop {
-                    thread::park();
-                }
-            }
-            Err(SourceError::Retry(error)) => {
-                log::warn!("noise source: {error}; next try in {pause:?}");
-                stats.source_failed(error);
-                thread::sleep(pause);
-                pause = LONGEST_PAUSE.min(pause * 2);
-            }
-            Err(SourceError::Broken(error)) => bail!("noise source: {error}"),
-        }
-    }
+    let now = Instant::now();
+    let acquire = Acquire {
+        kinds: Kinds::of(source.identity().kind),
+        source,
+        refine,
+        packing: Packing::new(output.ring, output.cut)?,
+        counts: output.counts.then_some(stats),
+        stats: &stats.sources()[index],
+        tells_failure: !output.counts,
+        working: true,
+        state: State::Starting,
+        heard: now,
+        next_tick: now,
+    };
+    acquire.run()
 }
 
-/// Reads until `block` is full or its first bytes have waited for [`LINGER`].
-///
-/// On success all of it can be sealed. On an error the bytes that came before it are in it.
-fn fill(source: &mut dyn NoiseSource, block: &mut Block, cut: Cut) -> Result<(), SourceError> {
-    loop {
-        let room = block.room();
-        if room.is_empty() {
-            return Ok(());
+/// Where a source's bytes go.
+pub struct Output<'r> {
+    /// The blocks to fill.
+    pub ring: &'r Filler<Block>,
+    /// How they can be cut.
+    pub cut: Cut,
+    /// Whether the next stage seals, so that these bytes count as those that leave. Otherwise it
+    /// combines, and wants to know when the source fails.
+    pub counts: bool,
+}
+
+struct Acquire<'s> {
+    source: Box<dyn NoiseSource>,
+    refine: Refine,
+    packing: Packing<'s>,
+    kinds: Kinds,
+    counts: Option<&'s Stats>,
+    stats: &'s SourceStats,
+    tells_failure: bool,
+    /// Whether the stage that combines takes the source for a working one.
+    working: bool,
+    state: State,
+    /// When the last bytes came.
+    heard: Instant,
+    next_tick: Instant,
+}
+
+impl Acquire<'_> {
+    fn run(mut self) -> anyhow::Result<()> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            self.tick()?;
+            match self.read() {
+                Ok(wanted_and_got) => {
+                    if self.take(wanted_and_got)? {
+                        pause = FIRST_PAUSE;
+                    }
+                }
+                Err(SourceError::Ended) => return self.end(),
+                Err(SourceError::Retry(error)) => {
+                    log::warn!(
+                        "noise source {}: {error}; next try in {pause:?}",
+                        self.name()
+                    );
+                    self.packing.flush()?;
+                    self.refine.restart();
+                    self.state = State::Failed;
+                    self.stats.failed(error);
+                    self.tell_failure()?;
+                    self.publish();
+                    thread::sleep(pause);
+                    pause = LONGEST_PAUSE.min(pause * 2);
+                }
+                Err(SourceError::Broken(error)) => {
+                    bail!("noise source {}: {error}", self.name())
+                }
+            }
         }
+    }
+
+    fn name(&self) -> &str {
+        &self.stats.identity().name
+    }
+
+    /// Reads into the room; says how many bytes were wanted and how many came.
+    fn read(&mut self) -> Result<(usize, usize), SourceError> {
+        let wait = if self.packing.waiting() || !self.refine.tested() {
+            LINGER
+        } else {
+            GATHER
+        };
+        let room = self.refine.room();
         let wanted = room.len();
-        let count = source.read(room, Instant::now() + LINGER)?;
-        block.advance(count);
-        let length = block.filled().len();
-        if count < wanted && length > 0 && cut.sealable(length) == length {
+        let count = self.source.read(room, Instant::now() + wait)?;
+        Ok((wanted, count))
+    }
+
+    /// Does what there is to do after a read. True: bytes came.
+    fn take(&mut self, (wanted, count): (usize, usize)) -> anyhow::Result<bool> {
+        let before = self.state;
+        let (packing, kinds, counts) = (&mut self.packing, self.kinds, self.counts);
+        let mut served = false;
+        let alarm = self.refine.advance(count, now_us(), |bytes| {
+            served = !bytes.is_empty();
+            if let Some(stats) = counts {
+                stats.acquired(bytes.len());
+            }
+            packing.put(kinds, bytes)
+        })?;
+        if served {
+            self.working = true;
+            self.be(State::Running);
+        }
+        if let Some(alarm) = alarm {
+            self.alarm(&alarm)?;
+        } else if before == State::Failed && count > 0 && self.state == before {
+            self.be(State::Starting);
+        }
+        if count < wanted || self.packing.waited() >= LINGER {
+            self.packing.flush()?;
+        }
+        if count > 0 {
+            self.heard = Instant::now();
+        } else {
+            self.source.wait(Instant::now() + SILENCE);
+        }
+        Ok(count > 0)
+    }
+
+    /// What is to be done once a second.
+    fn tick(&mut self) -> anyhow::Result<()> {
+        let now = Instant::now();
+        if now < self.next_tick {
             return Ok(());
         }
-        if count == 0 {
-            source.wait(Instant::now() + SILENCE);
+        self.next_tick = now + TICK;
+        if let Some(alarm) = self.refine.tick(now_us()) {
+            self.alarm(&alarm)?;
         }
+        if now - self.heard >= SILENT_TOO_LONG {
+            self.tell_failure()?;
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Tells an alarm and destroys what has not left. A latched source waits for the operator.
+    fn alarm(&mut self, alarm: &Alarm) -> anyhow::Result<()> {
+        match alarm.tier {
+            Tier::Intermittent => log::warn!("{alarm}; start-up tests run again"),
+            Tier::Permanent => {
+                log::error!("{alarm}; latched: nothing of it is sent until an operator clears it")
+            }
+        }
+        let destroyed = self.packing.destroy();
+        self.stats.discarded(destroyed);
+        if self.refine.state() != Some(Health::Latched) {
+            self.be(State::Starting);
+            self.publish();
+            return Ok(());
+        }
+        self.refine.forget();
+        self.stats.withdraw_clear();
+        self.be(State::Latched);
+        self.publish();
+        self.tell_failure()?;
+        self.stats.wait_for_clear();
+        self.source.forget();
+        self.refine.clear();
+        self.be(State::Starting);
+        self.publish();
+        self.heard = Instant::now();
+        log::warn!(
+            "source {}: start-up tests run after a latch was cleared",
+            self.name()
+        );
+        Ok(())
+    }
+
+    /// The end of a file: what is left goes, if it was tested and makes a packet.
+    fn end(mut self) -> anyhow::Result<()> {
+        log::info!(
+            "the noise source {} is at its end; its bytes are not repeated",
+            self.name()
+        );
+        let left = self.packing.finish()?;
+        self.stats.discarded(left);
+        self.refine.forget();
+        self.be(State::Ended);
+        self.publish();
+        self.tell_failure()?;
+        loop {
+            thread::park();
+        }
+    }
+
+    /// Tells the stage that combines, once, that nothing comes for now.
+    fn tell_failure(&mut self) -> anyhow::Result<()> {
+        if self.tells_failure && self.working {
+            self.working = false;
+            self.packing.tell_failure()?;
+        }
+        Ok(())
+    }
+
+    fn be(&mut self, state: State) {
+        if self.state != state {
+            self.state = state;
+            self.stats.is(state);
+        }
+    }
+
+    fn publish(&self) {
+        self.stats.health_is(self.refine.summary());
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-
-    use qrng::report::Kind;
-
-    use super::*;
-    use crate::block::{User, ring};
-    use crate::source::Identity;
-
-    const CUT: Cut = Cut { full: 10, least: 4 };
-
-    /// Answers reads as told; broken when it has no more answers.
-    struct Script(Identity, VecDeque<Result<&'static [u8], SourceError>>);
-
-    impl Script {
-        fn new(answers: Vec<Result<&'static [u8], SourceError>>) -> Self {
-            let identity = Identity {
-                kind: Kind::Simulator,
-                name: "script".into(),
-                serial: None,
-            };
-            Self(identity, answers.into())
-        }
-    }
-
-    impl NoiseSource for Script {
-        fn identity(&self) -> &Identity {
-            &self.0
-        }
-
-        fn read(&mut self, buffer: &mut [u8], _: Instant) -> Result<usize, SourceError> {
-            let bytes = self
-                .1
-                .pop_front()
-                .unwrap_or(Err(SourceError::Broken("script is over".into())))?;
-            buffer[..bytes.len()].copy_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn wait(&mut self, _: Instant) {}
-    }
-
-    /// The blocks that come of `answers`, and how the stage ended.
-    fn blocks(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, String) {
-        let (filler, user): (_, User<Block>) = ring(8, || Block::new(20));
-        let stats = Stats::default();
-        let end = run(Box::new(Script::new(answers)), &filler, CUT, &stats).unwrap_err();
-        let blocks = user.full.try_iter().map(|b| b.filled().to_vec());
-        (blocks.collect(), end.to_string())
-    }
-
-    #[test]
-    fn small_tails_wait_for_more() {
-        assert_eq!(CUT.sealable(0), 0);
-        assert_eq!(CUT.sealable(3), 0);
-        assert_eq!(CUT.sealable(4), 4);
-        assert_eq!(CUT.sealable(10), 10);
-        assert_eq!(CUT.sealable(13), 10);
-        assert_eq!(CUT.sealable(14), 14);
-    }
-
-    #[test]
-    fn partial_reads_make_a_block_of_what_came_in_time() {
-        let (blocks, end) = blocks(vec![
-            Ok(b"abc"),
-            Ok(b"d"),
-            Ok(b""),
-            Ok(b"0123456789012"),
-            Ok(b"xyz1234"),
-        ]);
-        assert_eq!(blocks, [&b"abcd"[..], b"0123456789012xyz1234"]);
-        assert!(end.contains("script is over"), "{end}");
-    }
-
-    #[test]
-    fn a_failure_keeps_the_bytes_before_it_and_is_tried_again() {
-        let (blocks, _) = blocks(vec![
-            Ok(b"abc"),
-            Err(SourceError::Retry("EIO".into())),
-            Ok(b"de"),
-        ]);
-        assert_eq!(blocks, [b"abcde"]);
-    }
-}
+mod tests;

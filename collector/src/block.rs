@@ -12,7 +12,8 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use qrng::report::Kinds;
 use zeroize::Zeroizing;
 
-/// Random bytes on their way to be sealed; wiped when they have been.
+/// Random bytes on their way to be sealed; wiped when they have been. On their way to be combined,
+/// a block without bytes is word that the source has failed.
 pub struct Block {
     bytes: Zeroizing<Vec<u8>>,
     length: usize,

@@ -11,21 +11,22 @@ use qrng::keys::CollectorKey;
 use qrng_daemon::{ConfigError, Problems, read_toml};
 use zeroize::Zeroizing;
 
-use crate::source::simulator::CARDS;
-
+mod combining;
+mod conditioning;
 mod gateways;
+mod health;
 mod raw;
 mod sending;
+mod sources;
 
+pub use combining::CombineConfig;
+pub use conditioning::Conditioning;
 pub use raw::Raw;
-use raw::{RawKind, RawSource};
 pub use sending::SendConfig;
+pub use sources::SourceConfig;
 
 /// The environment variable that overrides the pre-shared key of every gateway (64 hex digits).
 pub const PSK_VARIABLE: &str = "QRNG_HMAC_SECRET_KEY";
-
-/// The longest name of a source, in bytes: it must fit in a report.
-const LONGEST_NAME: usize = 128;
 
 /// What the collector is to do, checked.
 #[derive(Debug)]
@@ -34,21 +35,14 @@ pub struct Config {
     pub state_directory: PathBuf,
     /// Where `status.json` lives.
     pub runtime_directory: PathBuf,
-    /// The noise source.
-    pub source: SourceConfig,
+    /// The noise sources, at least one.
+    pub sources: Vec<SourceConfig>,
+    /// How they are combined, if there are several.
+    pub combine: Option<CombineConfig>,
     /// The gateways, at least one.
     pub gateways: Vec<Gateway>,
     /// How to send.
     pub send: SendConfig,
-}
-
-/// Which noise source to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceConfig {
-    /// Its name in status and reports.
-    pub name: String,
-    /// What reads it.
-    pub driver: Driver,
 }
 
 /// What reads a noise source.
@@ -124,76 +118,26 @@ impl TryFrom<Given<'_>> for Config {
         let mut problems = Problems::new(file);
         let directory = file.parent().unwrap_or(Path::new(""));
         // What could not be understood has a default here, which is not used: `finish` fails then.
-        let source = check_source(&mut problems, directory, raw.source);
+        let wanted = raw.source.len();
+        let sources = sources::check(&mut problems, directory, raw.source);
+        // What is wrong with a source was told.
+        let combine = if sources.len() == wanted {
+            combining::check(&mut problems, raw.combine.as_ref(), &sources)
+        } else {
+            None
+        };
         let gateways = gateways::check(&mut problems, directory, raw.gateway, psk);
         let send = sending::check(&mut problems, &raw.send, &gateways);
+        sending::check_pace(&mut problems, &send, &sources);
         problems.finish()?;
         Ok(Self {
             state_directory: directory.join(raw.state_directory),
             runtime_directory: directory.join(raw.runtime_directory),
-            source,
+            sources,
+            combine,
             gateways,
             send,
         })
-    }
-}
-
-fn check_source(problems: &mut Problems, directory: &Path, raw: RawSource) -> SourceConfig {
-    let (name, source) = match raw.kind {
-        RawKind::Simulator => {
-            if raw.path.is_some() {
-                problems.add("source.path", "is for kind = \"node\"", "remove it");
-            }
-            let text = raw.rate.map_or_else(|| "pcie-16m".into(), |r| r.0);
-            let rate = problems.keep(
-                "source.rate",
-                simulator_rate(&text),
-                format!(
-                    "write \"unlimited\", a rate such as \"2 MB/s\", or a card's name: {}",
-                    CARDS.map(|(name, _)| name).join(", ")
-                ),
-            );
-            let rate = rate.flatten();
-            (format!("simulator {text}"), Driver::Simulator { rate })
-        }
-        RawKind::Node => {
-            if raw.rate.is_some() {
-                problems.add(
-                    "source.rate",
-                    "is for kind = \"simulator\"",
-                    "remove it (send.rate limits what is sent)",
-                );
-            }
-            if raw.path.is_none() {
-                problems.add(
-                    "source.path",
-                    "is missing",
-                    "name the device, for instance \"/dev/qrandom0\"",
-                );
-            }
-            let path = directory.join(raw.path.unwrap_or_default());
-            (path.display().to_string(), Driver::Node { path })
-        }
-    };
-    let name = raw.name.unwrap_or(name);
-    if name.is_empty() || name.len() > LONGEST_NAME {
-        problems.add(
-            "source.name",
-            format!("`{name}` has {} bytes", name.len()),
-            format!("give the source a name of 1 to {LONGEST_NAME} bytes"),
-        );
-    }
-    SourceConfig {
-        name,
-        driver: source,
-    }
-}
-
-/// A simulator's rate: `None` is unlimited.
-fn simulator_rate(text: &str) -> Result<Option<NonZeroU64>, String> {
-    match CARDS.iter().find(|(name, _)| *name == text) {
-        Some((_, rate)) => Ok(NonZeroU64::new(*rate)),
-        None => sending::limit(text),
     }
 }
 

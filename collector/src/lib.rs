@@ -2,8 +2,11 @@
 //!
 //! ```text
 //!  source -> acquire ──ring──> seal ──ring──> send ──> UDP, one way
-//!            blocks            packets,       at a set pace,
-//!                              notices 1/s    errors only counted
+//!            read, test,       packets,       at a set pace,
+//!            condition         notices 1/s    errors only counted
+//!
+//!  several:  source -> acquire ──ring──┬─> combine ──ring──> seal
+//!            source -> acquire ──ring──┘   XOR, HKDF
 //! ```
 //!
 //! Each stage is a thread; each ring has a fixed number of buffers ([`block`]). When the network's
@@ -11,10 +14,14 @@
 //!
 //! | Stage | File | Does |
 //! |---|---|---|
-//! | acquire | [`acquire`], [`source`] | reads the noise source into blocks |
+//! | acquire | [`acquire`], [`source`] | reads a noise source, tells alarms, waits for the operator |
+//! | | [`refine`] | health tests and conditioning; pure |
+//! | | [`packing`] | bytes into blocks |
+//! | combine | [`combine`] | several sources into one stream |
 //! | seal | [`seal`] | numbers, encrypts, signs; pure |
 //! | send | [`send`], [`pace`] | paces, and moves batches to the socket |
 //! | status | [`status`], [`stats`] | writes `status.json` each second |
+//! | | [`latch`] | the operator's word that clears a latch |
 //!
 //! [`pipeline`] joins them. Sessions take their epochs from [`epoch`].
 #![forbid(unsafe_code)]
@@ -31,10 +38,14 @@ use qrng_daemon::{DaemonArgs, Ending, Supervisor, die_with_parent, protect_memor
 
 pub mod acquire;
 pub mod block;
+pub mod combine;
 pub mod config;
 pub mod epoch;
+pub mod latch;
 pub mod pace;
+pub mod packing;
 pub mod pipeline;
+pub mod refine;
 pub mod seal;
 pub mod send;
 pub mod source;
@@ -44,7 +55,8 @@ pub mod status;
 use config::{Config, Driver, SourceConfig};
 use epoch::EpochFile;
 use pace::Pace;
-use pipeline::now_us;
+use pipeline::{Input, now_us};
+use refine::Refine;
 use seal::Seal;
 use send::Outlet;
 use source::{Node, NoiseSource, Simulator};
@@ -80,25 +92,55 @@ pub fn run(args: &DaemonArgs) -> anyhow::Result<()> {
 /// Starts all stages; gives the status file's path.
 fn start(supervisor: &Supervisor, config: Config) -> anyhow::Result<std::path::PathBuf> {
     let epochs = EpochFile::open(&config.state_directory)?;
-    let source = open_source(&config.source)?;
     let names = config.gateways.iter().map(|g| g.name.clone()).collect();
     let addresses: Vec<_> = config.gateways.iter().map(|g| g.address).collect();
-    let stats = Arc::new(Stats::new(names));
-    let status = StatusFile::new(&config, source.identity().clone(), Arc::clone(&stats));
+    let status = StatusFile::new(&config);
     let path = status.path().to_path_buf();
+    let mut inputs = Vec::new();
+    for source in config.sources {
+        inputs.push(input(source)?);
+    }
+    let identities = inputs.iter().map(|i| i.source.identity().clone());
+    let stats = Arc::new(Stats::new(identities.collect(), names));
     let pace = config.send.rate.map(|r| Pace::new(r, config.send.burst));
     let outlet = Outlet::open(&addresses, pace).context("cannot open a UDP socket")?;
     let keys = config.gateways.into_iter().map(|g| g.key).collect();
     let rng = UnwrapErr(SysRng);
     let seal = Seal::start(keys, config.send.cut(), Box::new(epochs), rng, now_us())?;
-    log::info!(
-        "noise source: {} ({}); gateways: {addresses:?}",
-        source.identity().name,
-        source.identity().kind.name(),
-    );
-    pipeline::start(supervisor, source, seal, outlet, &config.send, &stats)?;
-    supervisor.spawn("status", move || status.run())?;
+    log::info!("gateways: {addresses:?}");
+    let combine = config.combine;
+    pipeline::start(
+        supervisor,
+        inputs,
+        combine,
+        seal,
+        outlet,
+        &config.send,
+        &stats,
+    )?;
+    supervisor.spawn("status", move || status.run(&stats))?;
     Ok(path)
+}
+
+/// Opens a noise source and makes its tests and conditioning ready.
+fn input(config: SourceConfig) -> anyhow::Result<Input> {
+    let source = open_source(&config)?;
+    let kind = source.identity().kind.name();
+    log::info!(
+        "noise source: {} ({kind}); conditioning: {}, {:.4} bits of min-entropy a bit claimed before, {:.4} after",
+        config.name,
+        config.conditioning.method().name(),
+        config.claim.before,
+        config.claim.after,
+    );
+    if config.health.is_none() {
+        log::warn!(
+            "noise source {}: HEALTH TESTS ARE OFF; whatever the file holds is sent as random",
+            config.name
+        );
+    }
+    let refine = Refine::new(config.health, config.conditioning)?;
+    Ok(Input { source, refine })
 }
 
 fn open_source(config: &SourceConfig) -> anyhow::Result<Box<dyn NoiseSource>> {

@@ -6,16 +6,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use crossbeam::channel::RecvTimeoutError;
 use getrandom::rand_core::CryptoRng;
-use qrng::report::{Report, SourceReport};
+use qrng::health::BLOCK;
+use qrng::report::Report;
 use qrng_daemon::Supervisor;
 
-use crate::acquire;
+use crate::acquire::{self, Cut, Output};
 use crate::block::{Batch, Block, Filler, User, ring};
-use crate::config::SendConfig;
+use crate::combine;
+use crate::config::{CombineConfig, SendConfig};
+use crate::refine::Refine;
 use crate::seal::{Seal, longest_notice};
 use crate::send::Outlet;
-use crate::source::{Identity, NoiseSource};
-use crate::stats::Stats;
+use crate::source::NoiseSource;
+use crate::stats::{SourceStats, Stats};
 
 /// Buffers between two stages: enough to keep both busy, few enough for bytes to stay fresh.
 const BUFFERS: usize = 8;
@@ -28,13 +31,25 @@ pub fn now_us() -> u64 {
     now.map_or(0, |now| u64::try_from(now.as_micros()).unwrap_or(u64::MAX))
 }
 
-/// Starts the threads `acquire`, `seal` and `send`.
+/// Random bytes for combining can be handed on in any number.
+const ANY: Cut = Cut { full: 1, least: 0 };
+
+/// A noise source with what is to be done to its bytes.
+pub struct Input {
+    /// The source.
+    pub source: Box<dyn NoiseSource>,
+    /// Its tests and conditioning.
+    pub refine: Refine,
+}
+
+/// Starts the threads `acquire` (and `combine`, if there are several sources), `seal` and `send`.
 ///
 /// # Errors
 /// The kernel refuses a thread.
 pub fn start<R: CryptoRng + Send + 'static>(
     supervisor: &Supervisor,
-    source: Box<dyn NoiseSource>,
+    inputs: Vec<Input>,
+    combine: Option<CombineConfig>,
     seal: Seal<R>,
     outlet: Outlet,
     send: &SendConfig,
@@ -45,15 +60,63 @@ pub fn start<R: CryptoRng + Send + 'static>(
     let batch = send.batch().max(longest_notice(cut));
     let (to_seal, from_acquire) = ring(BUFFERS, || Block::new(block));
     let (to_send, from_seal) = ring(BUFFERS, || Batch::new(batch));
-    let identity = source.identity().clone();
     let own = Arc::clone(stats);
     supervisor.spawn("send", move || outlet.run(&from_seal, &own))?;
     let own = Arc::clone(stats);
     supervisor.spawn("seal", move || {
-        run_seal(seal, &from_acquire, &to_send, &identity, &own)
+        run_seal(seal, &from_acquire, &to_send, &own)
     })?;
+    match combine {
+        None => {
+            let input = inputs.into_iter().next();
+            let input = input.context("there is no noise source")?;
+            start_acquire(supervisor, "acquire", input, 0, to_seal, Some(cut), stats)
+        }
+        Some(config) => start_combined(supervisor, inputs, config, to_seal, cut, stats),
+    }
+}
+
+/// Starts a thread that acquires. Bytes cut as `cut` says go to be sealed, others to be combined.
+fn start_acquire(
+    supervisor: &Supervisor,
+    name: &str,
+    input: Input,
+    index: usize,
+    ring: Filler<Block>,
+    cut: Option<Cut>,
+    stats: &Arc<Stats>,
+) -> anyhow::Result<()> {
     let own = Arc::clone(stats);
-    supervisor.spawn("acquire", move || acquire::run(source, &to_seal, cut, &own))?;
+    supervisor.spawn(name, move || {
+        let output = Output {
+            ring: &ring,
+            cut: cut.unwrap_or(ANY),
+            counts: cut.is_some(),
+        };
+        acquire::run(input.source, input.refine, output, &own, index)
+    })?;
+    Ok(())
+}
+
+fn start_combined(
+    supervisor: &Supervisor,
+    inputs: Vec<Input>,
+    config: CombineConfig,
+    to_seal: Filler<Block>,
+    cut: Cut,
+    stats: &Arc<Stats>,
+) -> anyhow::Result<()> {
+    let mut rings = Vec::new();
+    for (index, input) in inputs.into_iter().enumerate() {
+        let (to_combine, from_acquire) = ring(BUFFERS, || Block::new(BLOCK));
+        let name = format!("acquire-{}", index + 1);
+        start_acquire(supervisor, &name, input, index, to_combine, None, stats)?;
+        rings.push(from_acquire);
+    }
+    let own = Arc::clone(stats);
+    supervisor.spawn("combine", move || {
+        combine::run(config, rings, BLOCK, &to_seal, cut, &own)
+    })?;
     Ok(())
 }
 
@@ -62,13 +125,12 @@ fn run_seal<R: CryptoRng>(
     mut seal: Seal<R>,
     blocks: &User<Block>,
     batches: &Filler<Batch>,
-    identity: &Identity,
     stats: &Stats,
 ) -> anyhow::Result<()> {
     let mut next_notice = Instant::now();
     loop {
         if seal.spent() || Instant::now() >= next_notice {
-            notify(&mut seal, batches, identity, stats)?;
+            notify(&mut seal, batches, stats)?;
             next_notice = Instant::now() + NOTICE_EVERY;
         }
         let mut block = match blocks.full.recv_deadline(next_notice) {
@@ -92,10 +154,9 @@ fn run_seal<R: CryptoRng>(
 fn notify<R: CryptoRng>(
     seal: &mut Seal<R>,
     batches: &Filler<Batch>,
-    identity: &Identity,
     stats: &Stats,
 ) -> anyhow::Result<()> {
-    let report = report(identity, stats);
+    let report = report(stats);
     for gateway in 0..seal.gateways() {
         let mut batch = empty(batches)?;
         seal.announce(gateway, now_us(), &mut batch)?;
@@ -110,15 +171,10 @@ fn notify<R: CryptoRng>(
 }
 
 /// What the gateways are told about this collector.
-fn report(identity: &Identity, stats: &Stats) -> Report {
+fn report(stats: &Stats) -> Report {
     Report {
         collector: env!("CARGO_PKG_VERSION").to_owned(),
-        sources: vec![SourceReport {
-            kind: identity.kind,
-            name: identity.name.clone(),
-            serial: identity.serial.clone(),
-            state: stats.source().state,
-        }],
+        sources: stats.sources().iter().map(SourceStats::report).collect(),
     }
 }
 

@@ -18,8 +18,9 @@ use crate::acquire::Cut;
 use crate::block::Batch;
 use crate::epoch::{EpochError, Epochs};
 
-/// The least bytes that a report's packet has for the report, so that it always fits.
-const REPORT_ROOM: usize = 600;
+/// The least bytes that a report's packet has for the report: no datagram longer than an announcement, which has to arrive
+/// anyway.
+const REPORT_ROOM: usize = ANNOUNCEMENT_LEN - OVERHEAD - 1;
 
 /// The longest datagram that does not carry random bytes, with packets cut as `cut` says.
 pub fn longest_notice(cut: Cut) -> usize {
@@ -162,7 +163,7 @@ impl<R: CryptoRng> Seal<R> {
         out: &mut Batch,
     ) -> Result<(), SealError> {
         let mut bytes = vec![0; self.cut.full.max(REPORT_ROOM)];
-        report.encode(&mut bytes)?;
+        report.clone().encode_fitting(&mut bytes)?;
         out.begin(gateway, bytes.len() + 1 + OVERHEAD);
         let sealer = &mut self.lanes[gateway].sealer;
         let length = sealer.seal(now_us, Content::Report, &bytes, out.room())?;
@@ -282,6 +283,7 @@ mod tests {
                 name: "n".repeat(128),
                 serial: Some("s".repeat(256)),
                 state: State::Running,
+                health: None,
             }],
         };
         seal.report(1, NOW, &report, &mut batch).unwrap();

@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn a_batch_arrives_as_its_datagrams() {
         let (socket, address) = receiver();
-        let stats = Stats::new(vec!["one".into()]);
+        let stats = Stats::new(vec![], vec!["one".into()]);
         let mut outlet = Outlet::open(&[address], None).unwrap();
         outlet.send(&batch(), &stats);
         assert_eq!(lengths(&socket), [30, 30, 20]);
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn without_offload_the_same_datagrams_arrive() {
         let (socket, address) = receiver();
-        let stats = Stats::new(vec!["one".into()]);
+        let stats = Stats::new(vec![], vec!["one".into()]);
         let mut outlet = Outlet::open(&[address], None).unwrap();
         outlet.targets[0].offload = false;
         outlet.send(&batch(), &stats);
@@ -227,7 +227,7 @@ mod tests {
         drop(socket);
         // Class E addresses have no route anywhere.
         let nowhere = "240.0.0.1:9".parse().unwrap();
-        let stats = Stats::new(vec!["closed".into(), "nowhere".into()]);
+        let stats = Stats::new(vec![], vec!["closed".into(), "nowhere".into()]);
         let mut outlet = Outlet::open(&[address, nowhere], None).unwrap();
         let mut batch = batch();
         for _ in 0..3 {

@@ -60,4 +60,8 @@ pub trait NoiseSource: Send {
     /// Waits until a read would not give nothing, but not beyond `deadline`. For the time in which
     /// a source is silent, so that nobody needs to read it again and again.
     fn wait(&mut self, deadline: Instant);
+
+    /// Wipes what was read ahead and not yet fetched. For a source that was left alone, whose
+    /// bytes are no news.
+    fn forget(&mut self) {}
 }

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
-use qrng::report::State;
+use qrng::health::Summary;
+use qrng::report::{SourceReport, State};
+
+use crate::source::Identity;
 
 /// How the noise source is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,12 +28,33 @@ impl Default for Condition {
     }
 }
 
+/// Counters and state of one noise source, and the operator's word to it.
+#[derive(Debug)]
+pub struct SourceStats {
+    identity: Identity,
+    discarded: AtomicU64,
+    condition: Mutex<Condition>,
+    health: Mutex<Option<Summary>>,
+    /// Whether an operator wants the latch cleared.
+    clear: Mutex<bool>,
+    cleared: Condvar,
+}
+
+/// How several sources are combined at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Combined {
+    /// Sources that contribute.
+    pub working: usize,
+    /// Why nothing comes out, if so.
+    pub stopped: Option<String>,
+}
+
 /// All counters of the process.
 #[derive(Debug, Default)]
 pub struct Stats {
     acquired: AtomicU64,
-    discarded: AtomicU64,
-    source: Mutex<Condition>,
+    sources: Vec<SourceStats>,
+    combined: Mutex<Option<Combined>>,
     gateways: Vec<GatewayStats>,
     errors: Mutex<BTreeMap<String, u64>>,
 }
@@ -50,13 +74,14 @@ pub struct GatewayStats {
 }
 
 impl Stats {
-    /// Zeros, for the gateways of these names.
-    pub fn new(names: Vec<String>) -> Self {
+    /// Zeros, for these sources and the gateways of these names.
+    pub fn new(sources: Vec<Identity>, names: Vec<String>) -> Self {
         let gateways = names.into_iter().map(|name| GatewayStats {
             name,
             ..GatewayStats::default()
         });
         Self {
+            sources: sources.into_iter().map(SourceStats::new).collect(),
             gateways: gateways.collect(),
             ..Self::default()
         }
@@ -67,22 +92,9 @@ impl Stats {
         self.acquired.fetch_add(bytes as u64, Relaxed);
     }
 
-    /// Counts random bytes destroyed at the end of a file, too few for a packet.
-    pub fn discarded(&self, bytes: usize) {
-        self.discarded.fetch_add(bytes as u64, Relaxed);
-    }
-
-    /// Notes how the source is doing.
-    pub fn source_is(&self, state: State) {
-        *lock(&self.source) = Condition { state, error: None };
-    }
-
-    /// Notes why the source gives nothing.
-    pub fn source_failed(&self, error: String) {
-        *lock(&self.source) = Condition {
-            state: State::Failed,
-            error: Some(error),
-        };
+    /// Notes how the sources are combined.
+    pub fn combined_is(&self, combined: Combined) {
+        *lock(&self.combined) = Some(combined);
     }
 
     /// Counts data packets sealed for a gateway.
@@ -128,14 +140,14 @@ impl Stats {
         self.acquired.load(Relaxed)
     }
 
-    /// Random bytes destroyed at the end of a file.
-    pub fn bytes_discarded(&self) -> u64 {
-        self.discarded.load(Relaxed)
+    /// How the sources are combined; none if there is but one.
+    pub fn combined(&self) -> Option<Combined> {
+        lock(&self.combined).clone()
     }
 
-    /// How the source is doing.
-    pub fn source(&self) -> Condition {
-        lock(&self.source).clone()
+    /// The noise sources.
+    pub fn sources(&self) -> &[SourceStats] {
+        &self.sources
     }
 
     /// Datagrams refused, by the name of the error.
@@ -151,6 +163,102 @@ impl Stats {
     /// The counters of one gateway.
     pub fn gateway(&self, index: usize) -> &GatewayStats {
         &self.gateways[index]
+    }
+}
+
+impl SourceStats {
+    /// A source of which nothing is known yet.
+    pub fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            discarded: AtomicU64::new(0),
+            condition: Mutex::default(),
+            health: Mutex::default(),
+            clear: Mutex::default(),
+            cleared: Condvar::new(),
+        }
+    }
+
+    /// What the source is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Counts tested bytes destroyed: too few for a packet, or caught by an alarm.
+    pub fn discarded(&self, bytes: usize) {
+        self.discarded.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Notes how the source is doing.
+    pub fn is(&self, state: State) {
+        *lock(&self.condition) = Condition { state, error: None };
+    }
+
+    /// Notes why the source gives nothing.
+    pub fn failed(&self, error: String) {
+        *lock(&self.condition) = Condition {
+            state: State::Failed,
+            error: Some(error),
+        };
+    }
+
+    /// Notes its health.
+    pub fn health_is(&self, summary: Option<Summary>) {
+        *lock(&self.health) = summary;
+    }
+
+    /// Tested bytes destroyed.
+    pub fn bytes_discarded(&self) -> u64 {
+        self.discarded.load(Relaxed)
+    }
+
+    /// How the source is doing.
+    pub fn condition(&self) -> Condition {
+        lock(&self.condition).clone()
+    }
+
+    /// Its health in numbers, about a second old at most; none if it is not tested.
+    pub fn health(&self) -> Option<Summary> {
+        lock(&self.health).clone()
+    }
+
+    /// What the gateways are told about it.
+    pub fn report(&self) -> SourceReport {
+        SourceReport {
+            kind: self.identity.kind,
+            name: self.identity.name.clone(),
+            serial: self.identity.serial.clone(),
+            state: self.condition().state,
+            health: self.health(),
+        }
+    }
+
+    /// Asks for the latch to be cleared.
+    pub fn ask_clear(&self) {
+        *lock(&self.clear) = true;
+        self.cleared.notify_all();
+    }
+
+    /// Whether somebody asked and nobody has heard it yet.
+    pub fn asked_to_clear(&self) -> bool {
+        *lock(&self.clear)
+    }
+
+    /// Forgets that somebody asked. To be called before a new latch is told.
+    pub fn withdraw_clear(&self) {
+        *lock(&self.clear) = false;
+    }
+
+    /// Waits until somebody asks for the latch to be cleared.
+    pub fn wait_for_clear(&self) {
+        let asked = self
+            .cleared
+            .wait_while(lock(&self.clear), |asked| !*asked)
+            .map(|mut asked| *asked = false);
+        // A panic elsewhere cannot leave a flag half changed.
+        if let Err(poisoned) = asked {
+            *poisoned.into_inner() = false;
+        }
     }
 }
 

@@ -5,17 +5,18 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use qrng::condition::combine::Policy;
+use qrng::health::Summary;
 use qrng::report::State;
 use qrng_daemon::write_atomically;
 use serde::Serialize;
 
-use crate::config::{Config, SendConfig};
-use crate::source::Identity;
-use crate::stats::{GatewayStats, Stats};
+use crate::config::{CombineConfig, Config, SendConfig, SourceConfig};
+use crate::latch::ClearLatch;
+use crate::stats::{GatewayStats, SourceStats, Stats};
 
 /// How often the file is written.
 const EVERY: Duration = Duration::from_secs(1);
@@ -24,8 +25,9 @@ const EVERY: Duration = Duration::from_secs(1);
 pub struct StatusFile {
     path: PathBuf,
     start: Instant,
-    stats: Arc<Stats>,
-    source: Identity,
+    latch: ClearLatch,
+    conditioning: Vec<Conditioned>,
+    combining: Option<Combining>,
     gateways: Vec<Peer>,
     pacing: Option<Pacing>,
     last: Last,
@@ -48,16 +50,20 @@ struct Peer {
 #[derive(Serialize)]
 struct Status<'s> {
     state: &'s str,
+    reasons: Vec<String>,
     version: &'s str,
     uptime_seconds: u64,
-    source: SourceStatus<'s>,
+    /// The first of the sources, with what leaves of all together.
+    source: FirstSource<'s>,
+    sources: Vec<SourceStatus<'s>>,
+    combining: Option<CombiningStatus<'s>>,
     gateways: Vec<GatewayStatus<'s>>,
     send_errors: &'s BTreeMap<String, u64>,
     pacing: Option<Pacing>,
 }
 
 #[derive(Serialize)]
-struct SourceStatus<'s> {
+struct FirstSource<'s> {
     kind: &'s str,
     name: &'s str,
     serial: Option<&'s str>,
@@ -65,6 +71,41 @@ struct SourceStatus<'s> {
     bytes_per_second: u64,
     bytes_acquired: u64,
     bytes_discarded: u64,
+}
+
+#[derive(Serialize)]
+struct SourceStatus<'s> {
+    kind: &'s str,
+    name: &'s str,
+    serial: Option<&'s str>,
+    state: &'s str,
+    error: Option<String>,
+    conditioning: &'s Conditioned,
+    bytes_discarded: u64,
+    health: Option<Summary>,
+}
+
+/// What is claimed of a source.
+#[derive(Serialize)]
+struct Conditioned {
+    method: &'static str,
+    min_entropy_per_bit_before: f64,
+    min_entropy_per_bit_after: f64,
+}
+
+/// How several sources are combined.
+#[derive(Serialize, Clone, Copy)]
+struct Combining {
+    method: &'static str,
+    on_failure: &'static str,
+}
+
+#[derive(Serialize)]
+struct CombiningStatus<'s> {
+    #[serde(flatten)]
+    config: &'s Combining,
+    sources_working: usize,
+    stopped: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -89,8 +130,8 @@ struct Pacing {
 }
 
 impl StatusFile {
-    /// A status file for a collector with this configuration, source and counters.
-    pub fn new(config: &Config, source: Identity, stats: Arc<Stats>) -> Self {
+    /// A status file for a collector with this configuration.
+    pub fn new(config: &Config) -> Self {
         let now = Instant::now();
         let peers = config.gateways.iter().map(|gateway| Peer {
             address: gateway.address.to_string(),
@@ -99,8 +140,9 @@ impl StatusFile {
         Self {
             path: config.runtime_directory.join("status.json"),
             start: now,
-            stats,
-            source,
+            latch: ClearLatch::new(&config.runtime_directory),
+            conditioning: config.sources.iter().map(conditioned).collect(),
+            combining: config.combine.as_ref().map(combining),
             gateways: peers.collect(),
             pacing: pacing(&config.send),
             last: Last {
@@ -117,15 +159,16 @@ impl StatusFile {
         &self.path
     }
 
-    /// Writes the file each second, for ever. A failure is logged when it begins; the collector
+    /// Each second, for ever, writes the file and looks for the operator's word. A failure is logged when it begins; the collector
     /// goes on without the file.
     ///
     /// # Errors
     /// None.
-    pub fn run(mut self) -> anyhow::Result<()> {
+    pub fn run(mut self, stats: &Stats) -> anyhow::Result<()> {
         loop {
-            self.log_errors();
-            let document = self.document(Instant::now());
+            self.latch.look(stats);
+            self.log_errors(stats);
+            let document = self.document(stats, Instant::now());
             match self.write(&document) {
                 Ok(()) => self.failing = false,
                 Err(e) if !self.failing => {
@@ -153,8 +196,8 @@ impl StatusFile {
     }
 
     /// Logs which errors of sending there were since the last time.
-    fn log_errors(&mut self) {
-        let errors = self.stats.errors();
+    fn log_errors(&mut self, stats: &Stats) {
+        let errors = stats.errors();
         for (name, count) in &errors {
             let before = self.last.errors.get(name).copied().unwrap_or(0);
             if *count > before {
@@ -165,34 +208,98 @@ impl StatusFile {
     }
 
     /// The document at the time `now`.
-    fn document(&mut self, now: Instant) -> String {
-        let bytes = self.stats.bytes_acquired();
+    fn document(&mut self, stats: &Stats, now: Instant) -> String {
+        let bytes = stats.bytes_acquired();
         let rate = rate(bytes - self.last.bytes, now - self.last.at);
         (self.last.at, self.last.bytes) = (now, bytes);
-        let condition = self.stats.source();
-        let peers = self.gateways.iter().zip(self.stats.gateways());
+        let peers = self.gateways.iter().zip(stats.gateways());
+        let sources = stats.sources().iter().zip(&self.conditioning);
+        let sources: Vec<_> = sources.map(|(s, c)| source(s, c)).collect();
+        let combined = self.combining.as_ref().zip(stats.combined());
         let status = Status {
-            state: state(condition.state, rate),
+            state: state(stats, rate),
+            reasons: reasons(stats),
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: (now - self.start).as_secs(),
-            source: SourceStatus {
-                kind: self.source.kind.name(),
-                name: &self.source.name,
-                serial: self.source.serial.as_deref(),
-                error: condition.error,
+            source: FirstSource {
+                kind: sources.first().map_or("", |s| s.kind),
+                name: sources.first().map_or("", |s| s.name),
+                serial: sources.first().and_then(|s| s.serial),
+                error: sources.first().and_then(|s| s.error.clone()),
                 bytes_per_second: rate,
                 bytes_acquired: bytes,
-                bytes_discarded: self.stats.bytes_discarded(),
+                bytes_discarded: sources.iter().map(|s| s.bytes_discarded).sum(),
             },
+            sources,
+            combining: combined.map(|(config, combined)| CombiningStatus {
+                config,
+                sources_working: combined.working,
+                stopped: combined.stopped,
+            }),
             gateways: peers.map(|(peer, stats)| gateway(peer, stats)).collect(),
             send_errors: &self.last.errors,
             pacing: self.pacing,
         };
-        // Strings and numbers only: this cannot fail.
+        // Strings and finite numbers only: this cannot fail.
         let mut document = serde_json::to_string_pretty(&status).unwrap_or_default();
         document.push('\n');
         document
     }
+}
+
+fn conditioned(source: &SourceConfig) -> Conditioned {
+    Conditioned {
+        method: source.conditioning.method().name(),
+        min_entropy_per_bit_before: source.claim.before,
+        min_entropy_per_bit_after: source.claim.after,
+    }
+}
+
+fn combining(config: &CombineConfig) -> Combining {
+    Combining {
+        method: config.method,
+        on_failure: match config.policy {
+            Policy::RequireAll => "stop",
+            Policy::ContinueWithRest => "continue",
+        },
+    }
+}
+
+fn source<'s>(stats: &'s SourceStats, conditioning: &'s Conditioned) -> SourceStatus<'s> {
+    let (identity, condition) = (stats.identity(), stats.condition());
+    SourceStatus {
+        kind: identity.kind.name(),
+        name: &identity.name,
+        serial: identity.serial.as_deref(),
+        state: condition.state.name(),
+        error: condition.error,
+        conditioning,
+        bytes_discarded: stats.bytes_discarded(),
+        health: stats.health(),
+    }
+}
+
+/// Why less comes than could, in words: one for each source that gives nothing.
+fn reasons(stats: &Stats) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for source in stats.sources() {
+        let (name, condition) = (&source.identity().name, source.condition());
+        let alarm = source.health().and_then(|health| health.last_alarm);
+        match condition.state {
+            State::Latched => reasons.push(match alarm {
+                Some(alarm) => format!("{alarm}; latched until an operator clears it"),
+                None => format!("source {name}: latched until an operator clears it"),
+            }),
+            State::Failed => {
+                let error = condition.error.unwrap_or_default();
+                reasons.push(format!("source {name}: {error}"));
+            }
+            _ => {}
+        }
+    }
+    let stopped = stats.combined().and_then(|combined| combined.stopped);
+    reasons.extend(stopped.map(|reason| format!("nothing is combined: {reason}")));
+    reasons
 }
 
 fn pacing(send: &SendConfig) -> Option<Pacing> {
@@ -224,17 +331,33 @@ fn rate(bytes: u64, time: Duration) -> u64 {
     u64::try_from(u128::from(bytes) * 1_000_000_000 / nanos).unwrap_or(u64::MAX)
 }
 
-/// The source's state in a word; one that runs and gives nothing is `silent`.
-fn state(state: State, rate: u64) -> &'static str {
-    match state {
-        State::Running if rate == 0 => "silent",
-        other => other.name(),
+/// The collector's state in a word: what its source does; `silent` if it runs and gives nothing. Of
+/// several sources the worst says it, unless the others go on: that is `degraded`.
+fn state(stats: &Stats, rate: u64) -> &'static str {
+    let states = stats.sources().iter().map(|s| s.condition().state);
+    let badness = |state: &State| match state {
+        State::Latched => 4,
+        State::Failed => 3,
+        State::Ended => 2,
+        State::Starting => 1,
+        State::Running | State::Unknown => 0,
+    };
+    let worst = states.max_by_key(badness).unwrap_or(State::Running);
+    match (worst, rate) {
+        (State::Running, 0) => "silent",
+        (State::Latched | State::Failed | State::Ended, 1..) if stats.sources().len() > 1 => {
+            "degraded"
+        }
+        (other, _) => other.name(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use qrng::report::Kind;
+
     use super::*;
+    use crate::source::Identity;
 
     #[test]
     fn rates_are_bytes_a_second() {
@@ -242,11 +365,43 @@ mod tests {
         assert_eq!(rate(0, Duration::ZERO), 0);
     }
 
+    fn sources(states: &[State]) -> Stats {
+        let identity = Identity {
+            kind: Kind::Usb,
+            name: "card".into(),
+            serial: None,
+        };
+        let stats = Stats::new(vec![identity; states.len()], vec![]);
+        for (source, state) in stats.sources().iter().zip(states) {
+            source.is(*state);
+        }
+        stats
+    }
+
     #[test]
     fn a_running_source_without_bytes_is_silent() {
-        assert_eq!(state(State::Running, 0), "silent");
-        assert_eq!(state(State::Running, 1), "running");
-        assert_eq!(state(State::Ended, 0), "ended");
-        assert_eq!(state(State::Failed, 0), "failed");
+        let one = |of, rate| state(&sources(&[of]), rate);
+        assert_eq!(one(State::Running, 0), "silent");
+        assert_eq!(one(State::Running, 1), "running");
+        assert_eq!(one(State::Ended, 0), "ended");
+        assert_eq!(one(State::Failed, 0), "failed");
+        assert_eq!(one(State::Latched, 0), "latched");
+    }
+
+    #[test]
+    fn of_several_sources_the_worst_counts() {
+        let two = |other, rate| state(&sources(&[State::Running, other]), rate);
+        assert_eq!(two(State::Running, 1), "running");
+        assert_eq!(two(State::Latched, 0), "latched");
+        assert_eq!(two(State::Latched, 1), "degraded");
+        let stats = sources(&[State::Running, State::Latched]);
+        stats.sources()[0].failed("gone".into());
+        assert_eq!(
+            reasons(&stats),
+            [
+                "source card: gone",
+                "source card: latched until an operator clears it"
+            ]
+        );
     }
 }

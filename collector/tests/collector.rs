@@ -1,18 +1,22 @@
 //! The real collector, its packets opened with the core.
 
 mod harness;
+mod randomness;
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
-use harness::{Collector, Got, Site, run};
+use harness::{Collector, Got, Site, random, run};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
+use qrng::health::BLOCK;
 use qrng::report::{Kind, Kinds, State};
 
 /// Slow enough for any receiver.
 const SLOW: &str = "[send]\nrate = \"2 MB/s\"\nburst = \"64 KiB\"\n";
+/// A file of numbers, which no health test would pass.
+const UNTESTED: &str = "kind = \"node\"\npath = \"noise\"\n[source.health]\nenabled = false\n";
 /// Random bytes in a packet are then 1352: whole numbers of [`numbers`].
 const WHOLE_NUMBERS: &str = "data-size = 1353\n";
 
@@ -27,7 +31,7 @@ fn a_file_arrives_complete_in_order_and_once() {
     let mut gateway = site.gateway("one");
     let file = numbers(100_000);
     fs::write(site.path("noise"), &file).unwrap();
-    let config = site.configure("kind = \"node\"\npath = \"noise\"", SLOW);
+    let config = site.configure(UNTESTED, SLOW);
     let collector = Collector::start(&config);
     let bytes = gateway.bytes(file.len());
     assert!(bytes == file, "{} bytes of {}", bytes.len(), file.len());
@@ -55,7 +59,7 @@ fn two_gateways_get_disjoint_slices() {
     const COUNT: u32 = 60_000;
     fs::write(site.path("noise"), numbers(COUNT)).unwrap();
     let send = format!("{SLOW}{WHOLE_NUMBERS}");
-    let config = site.configure("kind = \"node\"\npath = \"noise\"", &send);
+    let config = site.configure(UNTESTED, &send);
     let collector = Collector::start(&config);
     let slices = gateways.each_mut().map(|gateway| {
         let mut slice = Vec::new();
@@ -176,10 +180,12 @@ fn a_source_that_fails_is_opened_anew() {
     mkfifo(&pipe, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
     let config = site.configure("kind = \"node\"\npath = \"pipe\"", "");
     let collector = Collector::start(&config);
-    for round in 0..2u8 {
+    for _ in 0..2 {
         // Opens when the collector does, and closes after the write: the source has failed then.
-        fs::write(&pipe, [round; 3000]).unwrap();
-        assert_eq!(gateway.bytes(3000), [round; 3000]);
+        let bytes = random(3 * BLOCK);
+        fs::write(&pipe, &bytes).unwrap();
+        // Each time start-up tests use up the first block.
+        assert!(gateway.bytes(2 * BLOCK) == bytes[BLOCK..]);
         while gateway.report().sources[0].state != State::Failed {}
     }
     assert!(collector.end(Signal::SIGTERM).success());

@@ -6,8 +6,8 @@ use qrng::packet::{ANNOUNCEMENT_LEN, DEFAULT_DATA, MAX_DATA, MIN_DATA, OVERHEAD}
 use qrng::units::{parse_rate, parse_size};
 use qrng_daemon::Problems;
 
-use super::Gateway;
 use super::raw::{Amount, RawSend};
+use super::{Gateway, SourceConfig};
 use crate::acquire::Cut;
 use crate::send::{LONGEST_BATCH, MOST_SEGMENTS, headers};
 
@@ -95,6 +95,36 @@ pub(super) fn check(problems: &mut Problems, raw: &RawSend, gateways: &[Gateway]
         rate,
         burst,
         segments: segments(datagram, wire, rate, burst),
+    }
+}
+
+/// Refuses a pace at which a source that is expected to give so much would be read less often, and
+/// so alarm falsely.
+pub(super) fn check_pace(problems: &mut Problems, send: &SendConfig, sources: &[SourceConfig]) {
+    let Some(pace) = send.rate else {
+        return;
+    };
+    for source in sources {
+        let expected = source
+            .health
+            .as_ref()
+            .and_then(|health| health.expected_rate);
+        let Some(expected) = expected else {
+            continue;
+        };
+        // What the link carries of it at best, without any header.
+        let input = pace.get() as f64 / source.claim.output_per_input;
+        if sources.len() == 1 && (expected as f64) > input {
+            problems.add(
+                "send.rate",
+                format!(
+                    "{pace} B/s is less than comes of `{}` at its expected rate of {expected} B/s, \
+                     so that it would be read less often and fail the test of its rate",
+                    source.name
+                ),
+                "send faster, or expect no rate",
+            );
+        }
     }
 }
 

@@ -3,10 +3,12 @@ use std::os::unix::fs::PermissionsExt;
 
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
+use qrng::health::Settings;
 use qrng_daemon::parse_toml;
 use tempfile::TempDir;
 
 use super::sending::segments;
+use super::sources::simulator_rate;
 use super::*;
 
 /// A directory with collector keys `a`, `b` and the gateway's half of `a`.
@@ -63,9 +65,9 @@ fn a_short_configuration_has_sensible_defaults() {
     let config = amended("").unwrap();
     assert_eq!(config.state_directory, Path::new("/var/lib/qrng-collector"));
     assert_eq!(config.runtime_directory, Path::new("/run/qrng-collector"));
-    assert_eq!(config.source.name, "simulator pcie-16m");
+    assert_eq!(config.sources[0].name, "simulator pcie-16m");
     let rate = NonZeroU64::new(2_000_000);
-    assert_eq!(config.source.driver, Driver::Simulator { rate });
+    assert_eq!(config.sources[0].driver, Driver::Simulator { rate });
     assert_eq!(config.gateways[0].name, "192.0.2.1:4790");
     assert_eq!(
         config.send,
@@ -106,9 +108,9 @@ fn everything_can_be_given() {
     )
     .unwrap();
     assert!(config.state_directory.is_absolute());
-    assert_eq!(config.source.name, "left card");
+    assert_eq!(config.sources[0].name, "left card");
     let path = "/dev/qrandom0".into();
-    assert_eq!(config.source.driver, Driver::Node { path });
+    assert_eq!(config.sources[0].driver, Driver::Node { path });
     assert_eq!(config.gateways.len(), 2);
     assert_eq!(config.send.data_size, 1024);
     assert_eq!(config.send.rate, NonZeroU64::new(40_000_000));
@@ -122,7 +124,7 @@ fn the_shipped_sample_is_good() {
     let key = dir.path().join("a").display().to_string();
     let text = text.replace("/etc/qrng/collector.key", &key);
     let config = check_with(&dir, &text, None).unwrap();
-    assert!(matches!(config.source.driver, Driver::Node { .. }));
+    assert!(matches!(config.sources[0].driver, Driver::Node { .. }));
     // Its commented settings are the defaults, so they can stand as they are.
     let is_setting = |text: &str| {
         let key = text.split_once(" = ").map_or("", |(key, _)| key);
@@ -331,4 +333,170 @@ fn batches_suit_the_pace() {
     assert_eq!(segments(1452, 1480, rate(40_000_000), 14_800), 10);
     assert_eq!(segments(1452, 1480, rate(1_000_000), 262_144), 6);
     assert_eq!(segments(1452, 1480, rate(16_000), 262_144), 1);
+}
+
+/// A configuration whose `[source]` section ends with these settings.
+fn source(more: &str) -> Result<Config, String> {
+    check(&format!(
+        "[source]\nkind = \"simulator\"\n{more}\n{GATEWAY}"
+    ))
+}
+
+#[test]
+fn health_tests_are_on_and_hold_a_source_to_its_claims() {
+    let config = source("").unwrap();
+    let health = config.sources[0].health.clone().unwrap();
+    assert_eq!(health, Settings::new("simulator pcie-16m"));
+    let config = source(
+        "[source.health]\nentropy-per-bit = 0.9\nuniform = false\nblock-size = \"8 KiB\"\n\
+         expected-rate = \"2 MB/s\"",
+    );
+    let health = config.unwrap().sources[0].health.clone().unwrap();
+    assert_eq!(
+        (health.entropy_per_bit, health.entropy_per_byte),
+        (0.9, 7.2)
+    );
+    assert_eq!((health.uniform, health.block_bytes), (false, 8192));
+    assert_eq!(health.expected_rate, Some(2_000_000));
+
+    let health = |text: &str| source(&format!("[source.health]\n{text}"));
+    told(
+        health("enabled = false"),
+        &["source.health.enabled", "always tested"],
+    );
+    told(
+        health("entropy-per-bit = 1.5"),
+        &["source.health", "at most 1"],
+    );
+    told(
+        health("block-size = 5000"),
+        &["source.health", "8, 16, 32 or 64 KiB"],
+    );
+    told(
+        health("expected-rate = 0"),
+        &["source.health", "expected rate of 0"],
+    );
+    told(
+        health("expected-rate = \"fast\""),
+        &["source.health.expected-rate"],
+    );
+    told(
+        health(&format!(
+            "expected-rate = \"2 MB/s\"\n{GATEWAY_TWO}[send]\nrate = \"1 MB/s\""
+        )),
+        &["send.rate", "expected rate of 2000000"],
+    );
+}
+
+const GATEWAY_TWO: &str = "[[gateway]]\naddress = \"192.0.2.9:4790\"\nkey = \"b\"\n";
+
+#[test]
+fn senseless_conditioning_is_refused_with_words() {
+    let by = |text: &str| source(&format!("[source.conditioning]\n{text}"));
+    told(
+        by("method = \"von-neumann\""),
+        &["source.conditioning", "independent bits"],
+    );
+    let config = by("method = \"von-neumann\"\nindependent-bits = true").unwrap();
+    assert_eq!(config.sources[0].claim.after, 0.999);
+    told(
+        by("method = \"toeplitz\""),
+        &["source.conditioning.file", "missing"],
+    );
+    told(
+        by("method = \"matrix\"\nfile = \"none\""),
+        &["conditioning.file", "none", "No such"],
+    );
+    // A key file is no matrix.
+    told(
+        by("method = \"matrix\"\nfile = \"a\""),
+        &["conditioning.file", "needs 98304 bytes"],
+    );
+    told(
+        by("method = \"toeplitz\"\nfile = \"a\""),
+        &["conditioning.file", "must have 224"],
+    );
+    told(
+        by("method = \"toeplitz\"\nfile = \"a\"\noutput-bits = 960"),
+        &["source.conditioning", "within 2^"],
+    );
+    told(
+        by("method = \"matrix\"\noutput-bits = 1024"),
+        &["fewer bits than it takes in"],
+    );
+    told(
+        by("method = \"matrix\"\ninput-bits = 1000"),
+        &["multiples of 64"],
+    );
+    told(
+        by("file = \"a\""),
+        &["source.conditioning.file", "no meaning"],
+    );
+    let low =
+        "[source.health]\nentropy-per-bit = 0.7\n[source.conditioning]\nmethod = \"toeplitz\"";
+    told(source(low), &["768 bits for 716.8 bits of min-entropy"]);
+    let toeplitz = "[source.conditioning]\nmethod = \"toeplitz\"\nfile = \"a\"";
+    told(
+        source(&format!("processing = \"post-processed\"\n{toeplitz}")),
+        &["source.conditioning", "conditions its output itself"],
+    );
+    let node = format!("[source]\nkind = \"node\"\npath = \"/dev/x\"\n{toeplitz}\n{GATEWAY}");
+    told(check(&node), &["source.processing", "raw samples"]);
+}
+
+#[test]
+fn several_sources_are_combined_only_as_declared() {
+    let several = |sources: &[(&str, &str)], combine: &str| {
+        let sources = sources.iter().map(|(name, group)| {
+            format!("[[source]]\nkind = \"simulator\"\nname = \"{name}\"\n{group}\n")
+        });
+        check(&format!(
+            "{}{combine}\n{GATEWAY}",
+            sources.collect::<String>()
+        ))
+    };
+    let (a, b) = (("a", "group = \"a\""), ("b", "group = \"b\""));
+    let config = several(&[a, b], "[combine]\nmethod = \"xor\"").unwrap();
+    assert_eq!(config.sources[1].name, "b");
+    let combine = config.combine.unwrap();
+    assert_eq!((combine.method, combine.unit), ("xor", 1));
+    let hkdf = several(
+        &[a, b],
+        "[combine]\nmethod = \"hkdf\"\non-failure = \"continue\"",
+    );
+    let combine = hkdf.unwrap().combine.unwrap();
+    assert_eq!((combine.method, combine.unit), ("hkdf", 64));
+    assert_eq!(combine.combination.min_entropy(), 1.0);
+
+    told(several(&[a, b], ""), &["combine", "2 sources"]);
+    told(
+        several(&[a], "[combine]\nmethod = \"xor\""),
+        &["combine", "but one source"],
+    );
+    told(
+        several(&[a, a], "[combine]\nmethod = \"hkdf\""),
+        &["source 2: name", "another source"],
+    );
+    let same = ("c", "group = \"a\"");
+    told(
+        several(&[a, same], "[combine]\nmethod = \"xor\""),
+        &["both of group a"],
+    );
+    told(
+        several(&[a, ("c", "")], "[combine]\nmethod = \"xor\""),
+        &["no independence group"],
+    );
+    told(
+        several(&[a, same], "[combine]\nmethod = \"hkdf\"\nbytes-each = 32"),
+        &["combine", "320 bits of min-entropy"],
+    );
+    told(
+        several(&[a, b], "[combine]\nmethod = \"xor\"\nbytes-each = 32"),
+        &["no meaning for XOR"],
+    );
+    let numbered = [("a", "group = \"a\"\nrate = \"x\""), b];
+    told(
+        several(&numbered, "[combine]\nmethod = \"xor\""),
+        &["source 1: rate"],
+    );
 }

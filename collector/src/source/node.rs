@@ -117,6 +117,11 @@ impl NoiseSource for Node {
     fn wait(&mut self, deadline: Instant) {
         drop(self.shared.wait_for(1, deadline));
     }
+
+    fn forget(&mut self) {
+        self.shared.lock().backlog.clear();
+        self.shared.room.notify_all();
+    }
 }
 
 /// Refuses what cannot be a noise source.

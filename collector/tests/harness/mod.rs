@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use getrandom::SysRng;
-use getrandom::rand_core::UnwrapErr;
+use getrandom::rand_core::{Rng, UnwrapErr};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
@@ -170,15 +170,27 @@ impl Site {
 
     /// Writes the configuration: all gateways, this source, and whatever else.
     pub fn configure(&self, source: &str, more: &str) -> PathBuf {
+        self.configure_sections(&format!("[source]\n{source}\n"), more)
+    }
+
+    /// Writes the configuration: all gateways, these sections of sources, and whatever else.
+    pub fn configure_sections(&self, sources: &str, more: &str) -> PathBuf {
         let path = self.path("collector.toml");
         let text = format!(
             "state-directory = \"state\"\nruntime-directory = \"run\"\n\
-             [source]\n{source}\n{}{more}\n",
+             {sources}{}{more}\n",
             self.gateways
         );
         fs::write(&path, text).unwrap();
         path
     }
+}
+
+/// Good random bytes.
+pub fn random(count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    UnwrapErr(SysRng).fill_bytes(&mut bytes);
+    bytes
 }
 
 fn command(config: &Path) -> Command {
@@ -211,6 +223,12 @@ impl Collector {
     pub fn start_with(config: &Path, variables: &[(&str, &str)]) -> Self {
         let child = command(config).envs(variables.iter().copied()).spawn();
         Self(child.unwrap())
+    }
+
+    /// Starts one whose log goes to the file `log`.
+    pub fn start_logged(config: &Path, log: &Path) -> Self {
+        let log = fs::File::create(log).unwrap();
+        Self(command(config).stderr(log).spawn().unwrap())
     }
 
     /// Sends a signal and waits for the end.

@@ -41,6 +41,12 @@ impl Backlog {
         self.end += bytes.len();
     }
 
+    /// Wipes all bytes.
+    pub(super) fn clear(&mut self) {
+        self.bytes[self.start..self.end].fill(0);
+        (self.start, self.end) = (0, 0);
+    }
+
     /// Moves up to a buffer's length of the oldest bytes out.
     pub(super) fn take(&mut self, buffer: &mut [u8]) -> usize {
         let count = self.len().min(buffer.len());

@@ -1,0 +1,90 @@
+use std::collections::VecDeque;
+
+use qrng::report::Kind;
+
+use super::*;
+use crate::block::{User, ring};
+use crate::config::Conditioning;
+use crate::source::Identity;
+
+const CUT: Cut = Cut { full: 10, least: 4 };
+
+/// Answers reads as told; broken when it has no more answers.
+struct Script(Identity, VecDeque<Result<&'static [u8], SourceError>>);
+
+impl Script {
+    fn new(answers: Vec<Result<&'static [u8], SourceError>>) -> Self {
+        let identity = Identity {
+            kind: Kind::Simulator,
+            name: "script".into(),
+            serial: None,
+        };
+        Self(identity, answers.into())
+    }
+}
+
+impl NoiseSource for Script {
+    fn identity(&self) -> &Identity {
+        &self.0
+    }
+
+    fn read(&mut self, buffer: &mut [u8], _: Instant) -> Result<usize, SourceError> {
+        let bytes = self
+            .1
+            .pop_front()
+            .unwrap_or(Err(SourceError::Broken("script is over".into())))?;
+        buffer[..bytes.len()].copy_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn wait(&mut self, _: Instant) {}
+}
+
+/// The blocks that come of `answers`, and how the stage ended.
+fn blocks(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, String) {
+    let (filler, user): (_, User<Block>) = ring(8, || Block::new(20));
+    let script = Script::new(answers);
+    let stats = Stats::new(vec![script.identity().clone()], vec![]);
+    let refine = Refine::new(None, Conditioning::NONE).unwrap();
+    let output = Output {
+        ring: &filler,
+        cut: CUT,
+        counts: true,
+    };
+    let end = run(Box::new(script), refine, output, &stats, 0).unwrap_err();
+    let blocks = user.full.try_iter().map(|b| b.filled().to_vec());
+    (blocks.collect(), end.to_string())
+}
+
+#[test]
+fn small_tails_wait_for_more() {
+    assert_eq!(CUT.sealable(0), 0);
+    assert_eq!(CUT.sealable(3), 0);
+    assert_eq!(CUT.sealable(4), 4);
+    assert_eq!(CUT.sealable(10), 10);
+    assert_eq!(CUT.sealable(13), 10);
+    assert_eq!(CUT.sealable(14), 14);
+}
+
+#[test]
+fn partial_reads_make_a_block_of_what_came_in_time() {
+    let (blocks, end) = blocks(vec![
+        Ok(b"abc"),
+        Ok(b"d"),
+        Ok(b""),
+        Ok(b"0123456789012"),
+        Ok(b"xyz1234"),
+    ]);
+    assert_eq!(blocks, [&b"abcd"[..], b"0123456789", b"012xyz1234"]);
+    assert!(end.contains("script is over"), "{end}");
+}
+
+#[test]
+fn a_failure_keeps_the_bytes_before_it_and_is_tried_again() {
+    let (blocks, _) = blocks(vec![
+        Ok(b"abc"),
+        Err(SourceError::Retry("EIO".into())),
+        Ok(b"de"),
+    ]);
+    assert_eq!(blocks, [b"abcde"]);
+}

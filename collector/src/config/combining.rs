@@ -1,0 +1,160 @@
+//! How several sources are combined, and whether they may be.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use qrng::condition::combine::{Combination, CombineError, Combining, Identity, Member, Policy};
+use qrng::report::Kind;
+use qrng_daemon::Problems;
+
+use super::raw::{RawCombine, RawCombining, RawOnFailure};
+use super::{Driver, SourceConfig};
+
+/// Bytes taken of each source for an output of HKDF, unless configured: enough for one source at
+/// 0.98 bit a bit to fill it alone.
+const DEFAULT_EACH: usize = 64;
+/// The most bytes taken of each source for one output.
+const MOST_EACH: usize = 64 * 1024;
+
+/// How several sources are combined.
+#[derive(Debug)]
+pub struct CombineConfig {
+    /// The sources and what is declared of them.
+    pub combination: Combination,
+    /// Bytes of each source that are combined at a time; other numbers are multiples of it.
+    pub unit: usize,
+    /// `xor` or `hkdf`.
+    pub method: &'static str,
+    /// What happens when a source fails.
+    pub policy: Policy,
+}
+
+/// Checks the combination of `sources`.
+pub(super) fn check(
+    problems: &mut Problems,
+    raw: Option<&RawCombine>,
+    sources: &[SourceConfig],
+) -> Option<CombineConfig> {
+    let raw = match (raw, sources.len()) {
+        (None, 0 | 1) => return None,
+        (None, count) => {
+            problems.add(
+                "combine",
+                format!("is missing, and there are {count} sources"),
+                "add a [combine] section with method = \"xor\" or \"hkdf\"",
+            );
+            return None;
+        }
+        (Some(_), 0 | 1) => {
+            problems.add(
+                "combine",
+                "there is but one source",
+                "remove it, or add sources",
+            );
+            return None;
+        }
+        (Some(raw), _) => raw,
+    };
+    let (combining, unit, method) = combining(problems, raw)?;
+    let policy = match raw.on_failure {
+        RawOnFailure::Stop => Policy::RequireAll,
+        RawOnFailure::Continue => Policy::ContinueWithRest,
+    };
+    let members = sources.iter().enumerate().map(member).collect();
+    let remedy = "see docs/conditioning.md, \"Several sources\"";
+    problems.keep("combine", same_nodes(sources), remedy)?;
+    let combination = Combination::new(combining, policy, members);
+    let combination = problems.keep("combine", combination, remedy)?;
+    Some(CombineConfig {
+        combination,
+        unit,
+        method,
+        policy,
+    })
+}
+
+fn combining(
+    problems: &mut Problems,
+    raw: &RawCombine,
+) -> Option<(Combining, usize, &'static str)> {
+    match raw.method {
+        RawCombining::Xor => {
+            if raw.bytes_each.is_some() || raw.output_bytes.is_some() {
+                problems.add(
+                    "combine",
+                    "bytes-each and output-bytes have no meaning for XOR",
+                    "remove them",
+                );
+            }
+            Some((Combining::Xor, 1, "xor"))
+        }
+        RawCombining::Hkdf => {
+            let bytes_each = raw.bytes_each.unwrap_or(DEFAULT_EACH);
+            if !(1..=MOST_EACH).contains(&bytes_each) {
+                problems.add(
+                    "combine.bytes-each",
+                    format!("is {bytes_each}"),
+                    format!("give 1 to {MOST_EACH}"),
+                );
+                return None;
+            }
+            let combining = Combining::Hkdf {
+                bytes_each,
+                output_len: raw.output_bytes.unwrap_or(32),
+            };
+            Some((combining, bytes_each, "hkdf"))
+        }
+    }
+}
+
+fn member((index, source): (usize, &SourceConfig)) -> Member {
+    let (kind, path) = match &source.driver {
+        // Each has a key of its own, so each is a device of its own.
+        Driver::Simulator { .. } => (Kind::Simulator, format!("simulator:{}", index + 1)),
+        Driver::Node { path } => (Kind::KernelNode, real(path)),
+    };
+    Member {
+        identity: Identity {
+            kind,
+            serial: None,
+            path: Some(path),
+        },
+        group: source.group.clone().unwrap_or_default(),
+        min_entropy: source.claim.after,
+    }
+}
+
+/// The path without symbolic links; as it is if there is nothing.
+fn real(path: &Path) -> String {
+    let real = fs::canonicalize(path);
+    real.as_deref().unwrap_or(path).display().to_string()
+}
+
+/// What a node is, whatever its path: the number of its device, or its file.
+fn node(source: &SourceConfig) -> Option<(bool, u64, u64)> {
+    let Driver::Node { path } = &source.driver else {
+        return None;
+    };
+    let meta = fs::metadata(path).ok()?;
+    Some(if meta.file_type().is_char_device() {
+        (true, meta.rdev(), 0)
+    } else {
+        (false, meta.dev(), meta.ino())
+    })
+}
+
+/// Refuses two names of one device or file, hard links and further nodes included.
+fn same_nodes(sources: &[SourceConfig]) -> Result<(), CombineError> {
+    for (index, source) in sources.iter().enumerate() {
+        let this = node(source);
+        let mut others = sources[..index].iter();
+        if let Some(other) = others.find(|other| this.is_some() && node(other) == this) {
+            return Err(CombineError::SameDevice {
+                first: other.name.clone(),
+                second: source.name.clone(),
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! What a source's bytes become, and whether that makes sense.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use qrng::condition::matrix::Matrix;
+use qrng::condition::pair::{Bits, Claim, DEFAULT_LOG2_EPS, Processing, Source};
+use qrng::condition::toeplitz::Toeplitz;
+use qrng::condition::von_neumann::VonNeumann;
+use qrng::condition::{Conditioner, Method, Sizes};
+use qrng_daemon::Problems;
+
+use super::Driver;
+use super::raw::{RawConditioning, RawMethod, RawProcessing, RawSource};
+use super::sources::Place;
+
+/// What the kernel's own generators give is conditioned, whatever is declared.
+const GENERATORS: [&str; 2] = ["/dev/random", "/dev/urandom"];
+
+/// A conditioner that is ready to work, or none.
+pub struct Conditioning(Option<Box<dyn Conditioner>>);
+
+impl Conditioning {
+    /// The samples go on as they are.
+    pub const NONE: Self = Self(None);
+
+    /// With this conditioner.
+    pub fn by(conditioner: impl Conditioner + 'static) -> Self {
+        Self(Some(Box::new(conditioner)))
+    }
+
+    /// The method, with its sizes.
+    pub fn method(&self) -> Method {
+        self.0.as_ref().map_or(Method::None, |c| c.method())
+    }
+
+    /// The conditioner.
+    pub fn into_conditioner(self) -> Option<Box<dyn Conditioner>> {
+        self.0
+    }
+}
+
+impl fmt::Debug for Conditioning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.method().fmt(f)
+    }
+}
+
+/// Checks a source's conditioning; `min_entropy` is claimed of each of its bits.
+pub(super) fn check(
+    problems: &mut Problems,
+    place: &Place,
+    directory: &Path,
+    raw: &RawSource,
+    driver: &Driver,
+    min_entropy: f64,
+) -> Option<(Conditioning, Claim)> {
+    let wanted = &raw.conditioning;
+    superfluous(problems, place, wanted);
+    let sizes = sizes(problems, place, wanted)?;
+    let method = match wanted.method {
+        RawMethod::None => Method::None,
+        RawMethod::VonNeumann => Method::VonNeumann,
+        RawMethod::Matrix => Method::Matrix(sizes),
+        RawMethod::Toeplitz => Method::Toeplitz(sizes),
+    };
+    let source = Source {
+        processing: processing(problems, place, raw, driver, method)?,
+        bits: if wanted.independent_bits == Some(true) {
+            Bits::Independent
+        } else {
+            Bits::Unknown
+        },
+        min_entropy,
+    };
+    let claim = problems.keep(
+        &place.key("conditioning"),
+        method.claim(&source, DEFAULT_LOG2_EPS),
+        "see docs/conditioning.md",
+    )?;
+    let conditioning = match method {
+        Method::VonNeumann => Conditioning::by(VonNeumann::new()),
+        Method::Matrix(sizes) => {
+            let file = read(problems, place, directory, wanted, sizes.matrix_len())?;
+            let matrix = Matrix::new(sizes, &file);
+            Conditioning::by(built(problems, place, matrix)?)
+        }
+        Method::Toeplitz(sizes) => {
+            // One byte more tells a file that is too long.
+            let seed = read(problems, place, directory, wanted, sizes.seed_len() + 1)?;
+            let toeplitz = Toeplitz::new(sizes, &seed);
+            Conditioning::by(built(problems, place, toeplitz)?)
+        }
+        Method::None | Method::Hmac { .. } => Conditioning::NONE,
+    };
+    Some((conditioning, claim))
+}
+
+fn built<T, E: fmt::Display>(
+    problems: &mut Problems,
+    place: &Place,
+    result: Result<T, E>,
+) -> Option<T> {
+    let key = place.key("conditioning.file");
+    problems.keep(
+        &key,
+        result,
+        "name the file that belongs to this method and these sizes",
+    )
+}
+
+/// Settings of other methods are refused, since nobody would notice that they do nothing.
+fn superfluous(problems: &mut Problems, place: &Place, raw: &RawConditioning) {
+    let extractor = matches!(raw.method, RawMethod::Matrix | RawMethod::Toeplitz);
+    let von_neumann = raw.method == RawMethod::VonNeumann;
+    let given = [
+        ("file", raw.file.is_some(), extractor),
+        ("input-bits", raw.input_bits.is_some(), extractor),
+        ("output-bits", raw.output_bits.is_some(), extractor),
+        (
+            "independent-bits",
+            raw.independent_bits.is_some(),
+            von_neumann,
+        ),
+    ];
+    for (name, given, used) in given {
+        if given && !used {
+            problems.add(
+                &place.key(&format!("conditioning.{name}")),
+                "has no meaning for this method",
+                "remove it, or choose the method that it belongs to",
+            );
+        }
+    }
+}
+
+fn sizes(problems: &mut Problems, place: &Place, raw: &RawConditioning) -> Option<Sizes> {
+    let default = Sizes::DEFAULT;
+    let input = raw.input_bits.unwrap_or(default.input_bits());
+    let output = raw.output_bits.unwrap_or(default.output_bits());
+    problems.keep(
+        &place.key("conditioning"),
+        Sizes::new(input, output),
+        "give input-bits and output-bits, such as 1024 and 768",
+    )
+}
+
+/// What the device did to its samples. It must be declared before an extractor is put behind it.
+fn processing(
+    problems: &mut Problems,
+    place: &Place,
+    raw: &RawSource,
+    driver: &Driver,
+    method: Method,
+) -> Option<Processing> {
+    let path = match driver {
+        // It stands in for a card that gives raw samples, unless told otherwise.
+        Driver::Simulator { .. } => None,
+        Driver::Node { path } => Some(path),
+    };
+    let generator = path.is_some_and(|path| {
+        let real = fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
+        GENERATORS
+            .iter()
+            .any(|generator| real == Path::new(generator))
+    });
+    match raw.processing {
+        _ if generator => Some(Processing::PostProcessed),
+        Some(RawProcessing::PostProcessed) => Some(Processing::PostProcessed),
+        Some(RawProcessing::Raw) => Some(Processing::Raw),
+        None if path.is_none() => Some(Processing::Raw),
+        // Nothing is done to it, so nothing depends on it.
+        None if method == Method::None => Some(Processing::PostProcessed),
+        None => {
+            problems.add(
+                &place.key("processing"),
+                format!("is missing, and {} is meant for raw samples", method.name()),
+                "write \"raw\" if the device gives the samples of its noise source, or                  \"post-processed\" if it conditions them (and then use no conditioning)",
+            );
+            None
+        }
+    }
+}
+
+/// Reads at most `most` bytes of the method's file.
+fn read(
+    problems: &mut Problems,
+    place: &Place,
+    directory: &Path,
+    raw: &RawConditioning,
+    most: usize,
+) -> Option<Vec<u8>> {
+    let key = place.key("conditioning.file");
+    let Some(path) = &raw.file else {
+        problems.add(&key, "is missing", "name the matrix or seed file");
+        return None;
+    };
+    let path = directory.join(path);
+    let read = || -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(&path)?
+            .take(most as u64)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|e| format!("{}: {e}", path.display()));
+    problems.keep(&key, bytes, "name a matrix or seed file that can be read")
+}

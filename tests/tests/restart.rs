@@ -40,7 +40,7 @@ fn a_restarted_gateway_serves_again_and_nothing_twice() {
     chain.start_collector(
         Some(tap.port),
         &format!(
-            "[source]\nkind = \"node\"\npath = {:?}\n\n[send]\ndata-size = 1345\nrate = \"4 MB/s\"\n",
+            "[source]\nkind = \"node\"\npath = {:?}\n[source.health]\nenabled = false\n\n[send]\ndata-size = 1345\nrate = \"4 MB/s\"\n",
             chain.path("numbers")
         ),
     );

@@ -10,8 +10,10 @@
 //! moment, with all counts taken under the one lock:
 //!
 //! ```text
-//! admitted = served + destroyed + overflow_discarded + overflow_replaced + fill + in_flight
+//! admitted = served + seeding + destroyed + overflow_discarded + overflow_replaced + fill + in_flight
 //! ```
+//!
+//! A latched buffer is empty, stays so, and gives nothing: see [`Buffer::latch`].
 
 mod bell;
 mod claim;
@@ -19,12 +21,13 @@ mod slab;
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::bell::Bell;
 pub use self::bell::Rings;
+use self::claim::Fate;
 pub use self::claim::{Claim, MAX_CLAIM, MAX_PIECES, Space};
 use self::slab::Slab;
 pub use self::slab::{Memory, SLAB};
@@ -46,7 +49,9 @@ pub struct Counts {
     pub admitted: u64,
     /// Delivered to a reader.
     pub served: u64,
-    /// Claimed for a reader who was gone when the reply came.
+    /// Used up as seeds of the generators.
+    pub seeding: u64,
+    /// Claimed for a reader who was gone when the reply came, or in a buffer that was latched.
     pub destroyed: u64,
     /// Dropped on arrival because the buffer was full (policy `discard`, or no slab was free).
     pub overflow_discarded: u64,
@@ -63,6 +68,8 @@ pub(crate) struct State {
     filled: VecDeque<Slab>,
     free: Vec<Slab>,
     counts: Counts,
+    /// Nothing goes in or out.
+    latched: bool,
 }
 
 impl State {
@@ -76,6 +83,8 @@ pub struct Buffer {
     state: Mutex<State>,
     bell: Bell,
     readers: Arc<AtomicUsize>,
+    latches: AtomicU64,
+    generated: AtomicU64,
     capacity: usize,
     overflow: Overflow,
     locked: usize,
@@ -116,11 +125,14 @@ impl Buffer {
             filled: VecDeque::with_capacity(count),
             free,
             counts: Counts::default(),
+            latched: false,
         };
         Ok(Self {
             state: Mutex::new(state),
             bell: Bell::default(),
             readers: Arc::default(),
+            latches: AtomicU64::new(0),
+            generated: AtomicU64::new(0),
             capacity,
             overflow,
             locked,
@@ -147,6 +159,16 @@ impl Buffer {
         self.lock().counts
     }
 
+    /// Bytes that readers got of generators seeded from here. They are no part of [`Counts`].
+    pub fn generated(&self) -> u64 {
+        self.generated.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes that a reader got of such a generator.
+    pub fn add_generated(&self, len: u64) {
+        self.generated.fetch_add(len, Ordering::Relaxed);
+    }
+
     /// Bytes that wait for a reader.
     pub fn fill(&self) -> usize {
         self.lock().fill()
@@ -167,6 +189,10 @@ impl Buffer {
     pub fn push(&self, bytes: &[u8]) {
         let mut state = self.lock();
         state.counts.admitted += bytes.len() as u64;
+        if state.latched {
+            state.counts.destroyed += bytes.len() as u64;
+            return;
+        }
         let mut rest = bytes;
         while !rest.is_empty() {
             let taken = self.append(&mut state, rest);
@@ -246,15 +272,52 @@ impl Buffer {
     }
 
     /// Ends a claim: takes the wiped slabs back and counts the bytes.
-    fn settle(&self, slabs: &mut Vec<Slab>, len: usize, delivered: bool) {
+    fn settle(&self, slabs: &mut Vec<Slab>, len: usize, fate: Fate) {
         let mut state = self.lock();
         state.free.append(slabs);
         state.counts.in_flight -= len as u64;
-        *(if delivered {
-            &mut state.counts.served
-        } else {
-            &mut state.counts.destroyed
-        }) += len as u64;
+        *match fate {
+            Fate::Served => &mut state.counts.served,
+            Fate::Seeding => &mut state.counts.seeding,
+            Fate::Destroyed => &mut state.counts.destroyed,
+        } += len as u64;
+    }
+
+    /// A health test has failed for good: destroys what waits, and gives and takes nothing until [`Buffer::unlatch`].
+    /// Those who wait are woken, to learn of it.
+    pub fn latch(&self) {
+        let mut state = self.lock();
+        state.latched = true;
+        let filled = std::mem::take(&mut state.filled);
+        for mut slab in filled {
+            slab.reset();
+            state.free.push(slab);
+        }
+        state.counts.destroyed += std::mem::take(&mut state.counts.fill);
+        // Odd while it is latched.
+        self.latches.store(self.latches() | 1, Ordering::SeqCst);
+        drop(state);
+        self.alert();
+    }
+
+    /// An operator has dealt with it: bytes go in and out again.
+    pub fn unlatch(&self) {
+        let mut state = self.lock();
+        state.latched = false;
+        self.latches
+            .store((self.latches() | 1) + 1, Ordering::SeqCst);
+        drop(state);
+        self.alert();
+    }
+
+    /// Whether it is latched.
+    pub fn latched(&self) -> bool {
+        self.latches() & 1 == 1
+    }
+
+    /// A number that changes whenever the buffer is latched or unlatched, odd while it is latched.
+    pub fn latches(&self) -> u64 {
+        self.latches.load(Ordering::SeqCst)
     }
 
     /// Wakes those who wait for bytes; costs one load if nobody does.

@@ -42,6 +42,8 @@ pub struct Config {
     pub overflow: Overflow,
     /// Size of the socket's receive buffer in bytes.
     pub receive_buffer: usize,
+    /// Whether verified bytes are tested before they are served.
+    pub health: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,6 +64,8 @@ struct Raw {
     buffer: RawBuffer,
     #[serde(default)]
     socket: RawSocket,
+    #[serde(default)]
+    health: RawHealth,
 }
 
 #[derive(Debug, Deserialize)]
@@ -91,6 +95,18 @@ impl Default for RawSocket {
         Self {
             receive_buffer: Amount::from("8 MiB"),
         }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct RawHealth {
+    enabled: bool,
+}
+
+impl Default for RawHealth {
+    fn default() -> Self {
+        Self { enabled: true }
     }
 }
 
@@ -201,6 +217,7 @@ impl Config {
                 buffer_size,
                 overflow,
                 receive_buffer,
+                health: raw.health.enabled,
             }),
             _ => unreachable!("a missing value without a problem"),
         }

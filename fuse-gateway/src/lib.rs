@@ -1,12 +1,13 @@
 //! The gateway: packets come in over UDP, each verified byte is handed out once as files.
 //!
 //! ```text
-//!             thread `receive`                                threads `fuse-N`, `parked`
-//!  UDP ──> receive ──> admit ──> buffer (bounded, locked) ──> kernel <──> tree ──> readers
-//!          recvmmsg    parse, check,   discard or replace     request loop, reads that wait
-//!                      verify, commit  when full
-//!                        │
-//!                      link: counters, session, sources ──> status (file), watch (log, rates)
+//!             thread `receive`                                           threads `fuse-N`, `parked`
+//!  UDP ──> receive ──> admit ──────> health ──────> buffer (bounded, locked) ──> kernel <──> tree ──> readers
+//!          recvmmsg    parse, check, test, hold     discard or replace           request loop, reads that wait
+//!                      verify,       until judged,  when full
+//!                      commit        latch
+//!                        │             │
+//!                      link: counters, session, sources ──> status (file), watch (log, rates, cleared alarms)
 //! ```
 //!
 //! `unsafe` appears nowhere in this crate.
@@ -17,6 +18,7 @@ pub mod bound;
 pub mod buffer;
 pub mod config;
 pub mod counters;
+pub mod health;
 pub mod kernel;
 pub mod link;
 pub mod receive;
@@ -41,9 +43,10 @@ use crate::admit::{Admit, AdvanceBound};
 use crate::bound::{BoundFile, StartBound};
 use crate::buffer::Buffer;
 use crate::config::Config;
+use crate::health::{ClearRequest, Health};
 use crate::kernel::{LoopEnd, Mount, MountOptions};
 use crate::link::Link;
-use crate::receive::{Receiver, now_us};
+use crate::receive::{Output, Receiver, now_us};
 use crate::status::Status;
 use crate::tree::Tree;
 use crate::watch::Rates;
@@ -73,11 +76,18 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
             )
         })?,
     );
+    let health = Arc::new(Health::new(
+        config.health,
+        Arc::clone(&buffer),
+        &config.runtime_directory,
+    )?);
     let link = Arc::new(Link::new(Instant::now()));
     let rates = Arc::new(Rates::default());
     let status = Arc::new(Status {
         link: Arc::clone(&link),
+        clear_request: ClearRequest::new(&config.runtime_directory),
         buffer: Arc::clone(&buffer),
+        health: Arc::clone(&health),
         rates: Arc::clone(&rates),
         stall_limit_s: config.stall_limit_s,
     });
@@ -98,7 +108,8 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
     );
 
     let admit = Admit::new(config.keys, start.micros(), config.accept);
-    let receiver = Receiver::new(socket, admit, bound, Arc::clone(&buffer), Arc::clone(&link));
+    let output = Output { health, buffer };
+    let receiver = Receiver::new(socket, admit, bound, output, link);
     supervisor.spawn("receive", move || receiver.run())?;
     supervisor.spawn("watch", move || watch::run(&status, &tree))?;
 

@@ -1,4 +1,4 @@
-//! UDP socket -> datagrams -> admit -> buffer: one thread, and the only one that touches the link.
+//! UDP socket -> datagrams -> admit -> health -> buffer: one thread, and the only one that touches the link.
 //!
 //! The socket is read in batches: one system call takes up to [`BATCH`] messages, each of which
 //! may be a train of equal datagrams that the kernel joined (UDP_GRO).
@@ -18,6 +18,7 @@ use nix::sys::socket::{
 use crate::admit::{Admit, Admitted, Reject};
 use crate::bound::BoundFile;
 use crate::buffer::Buffer;
+use crate::health::Health;
 use crate::link::Link;
 
 /// Messages taken by one system call.
@@ -67,31 +68,39 @@ fn size_receive_buffer(socket: &UdpSocket, bytes: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where verified bytes go: through the tests, to the buffer.
+pub struct Output {
+    /// The tests, which pass them on.
+    pub health: Arc<Health>,
+    /// The buffer behind the tests, whose readers are woken after each batch.
+    pub buffer: Arc<Buffer>,
+}
+
 /// The receiving thread's state.
 pub struct Receiver {
     socket: UdpSocket,
     admit: Admit,
     bound: BoundFile,
-    buffer: Arc<Buffer>,
+    output: Output,
     link: Arc<Link>,
     /// The kernel's drop counter at the last look: it counts from the socket's start and wraps.
     dropped: u32,
 }
 
 impl Receiver {
-    /// A receiver that feeds `buffer` with what `admit` accepts from `socket`.
+    /// A receiver that feeds `output` with what `admit` accepts from `socket`.
     pub fn new(
         socket: UdpSocket,
         admit: Admit,
         bound: BoundFile,
-        buffer: Arc<Buffer>,
+        output: Output,
         link: Arc<Link>,
     ) -> Self {
         Self {
             socket,
             admit,
             bound,
-            buffer,
+            output,
             link,
             dropped: 0,
         }
@@ -119,7 +128,7 @@ impl Receiver {
                 }
             }
             self.link.counters.lost.set(self.admit.counts().lost);
-            self.buffer.notify();
+            self.output.buffer.notify();
         }
     }
 
@@ -184,23 +193,23 @@ impl Receiver {
             Some((first, second)) if !second.is_empty() => {
                 let pair = [first, second];
                 for verdict in self.admit.pair(pair, now_us, &mut self.bound) {
-                    self.take(verdict, now);
+                    self.take(verdict, now_us, now);
                 }
             }
             _ => {
                 let verdict = self.admit.datagram(pair, now_us, &mut self.bound);
-                self.take(verdict, now);
+                self.take(verdict, now_us, now);
             }
         }
     }
 
     /// Acts on the verdict on one datagram.
-    fn take(&self, verdict: Result<Admitted<'_>, Reject>, now: Instant) {
+    fn take(&self, verdict: Result<Admitted<'_>, Reject>, now_us: u64, now: Instant) {
         let counters = &self.link.counters;
         counters.datagrams.add(1);
         match verdict {
             Ok(Admitted::Bytes { kinds, bytes }) => {
-                self.buffer.push(bytes);
+                self.output.health.push(bytes, now_us);
                 qrng::wipe(bytes);
                 self.link.verified(now, kinds);
             }

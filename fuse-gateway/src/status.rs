@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use qrng::health::{Alarm, START_UP_BYTES, State};
 use qrng::report::{Kind, Kinds};
 use serde_json::{Map, Value, json};
 
 use crate::admit::{Reject, SKEW_ALARM_US};
-use crate::buffer::{Buffer, Overflow};
+use crate::buffer::{Buffer, Counts, Overflow};
+use crate::health::{self, ClearRequest, Health};
 use crate::link::{Link, Told};
 use crate::watch::Rates;
 
@@ -21,6 +23,10 @@ pub struct Status {
     pub link: Arc<Link>,
     /// The buffer.
     pub buffer: Arc<Buffer>,
+    /// The tests before the buffer.
+    pub health: Arc<Health>,
+    /// How an operator clears a permanent alarm of theirs.
+    pub clear_request: ClearRequest,
     /// Rates of the last second.
     pub rates: Arc<Rates>,
     /// After how many seconds of silence waiting reads fail.
@@ -36,11 +42,13 @@ impl Status {
 
     fn value(&self) -> Value {
         let told = self.link.snapshot();
+        let health = self.health.told();
         let counts = self.buffer.counts();
         let counters = &self.link.counters;
         let fill = counts.fill;
         let capacity = self.buffer.capacity();
-        let (state, reasons) = self.state(fill, &told);
+        let sources = sources(&told);
+        let (state, reasons) = self.state(fill, &told, &health, &sources);
         let rejected: Map<String, Value> = counters
             .rejected()
             .map(|(reason, n)| (reason.name().to_owned(), n.into()))
@@ -61,14 +69,8 @@ impl Status {
                 },
                 "locked_bytes": self.buffer.locked_bytes(),
             },
-            "bytes": {
-                "admitted": counts.admitted,
-                "served": counts.served,
-                "destroyed": counts.destroyed,
-                "in_flight": counts.in_flight,
-                "overflow_discarded": counts.overflow_discarded,
-                "overflow_replaced": counts.overflow_replaced,
-            },
+            "bytes": self.bytes(&health, &counts),
+            "health": tests(&health),
             "rates": {
                 "admitted_bytes_per_second": self.rates.admitted.load(Ordering::Relaxed),
                 "served_bytes_per_second": self.rates.served.load(Ordering::Relaxed),
@@ -90,7 +92,7 @@ impl Status {
             "clock_skew_seconds": told.skew_us.map(|us| us as f64 / 1e6),
             "kinds": names(kinds),
             "kinds_since_start": names(kinds_since_start),
-            "sources": sources(&told),
+            "sources": sources,
             "last_verified_age_seconds": self.link.age().map(|age| age.as_secs_f64()),
             "readers": {
                 "waiting": self.buffer.readers().load(Ordering::Relaxed),
@@ -109,8 +111,43 @@ impl Status {
         self.link.age().unwrap_or_else(|| self.link.uptime())
     }
 
-    fn state(&self, fill: u64, told: &Told) -> (&'static str, Vec<String>) {
+    /// Where the bytes went. Bytes of generators are no part of the balance.
+    fn bytes(&self, health: &health::Told, counts: &Counts) -> Value {
+        json!({
+            "verified": health.books.verified,
+            "withheld": health.books.withheld,
+            "held": health.books.held,
+            "admitted": counts.admitted,
+            "served": counts.served,
+            "seeding": counts.seeding,
+            "destroyed": counts.destroyed,
+            "in_flight": counts.in_flight,
+            "overflow_discarded": counts.overflow_discarded,
+            "overflow_replaced": counts.overflow_replaced,
+            "generated": self.buffer.generated(),
+        })
+    }
+
+    /// Whether the collector has reported that none of its sources delivers until an operator acts.
+    pub fn source_latched(&self) -> bool {
+        let sources = sources(&self.link.snapshot());
+        !sources.is_empty() && sources.iter().all(is_latched)
+    }
+
+    fn state(
+        &self,
+        fill: u64,
+        told: &Told,
+        health: &health::Told,
+        sources: &[Value],
+    ) -> (&'static str, Vec<String>) {
         let mut reasons = Vec::new();
+        if let Some(alarm) = &health.latch {
+            reasons.push(format!(
+                "{alarm}; an operator can clear it with `qrng clear --gateway`"
+            ));
+        }
+        reasons.extend(sources.iter().filter_map(reported_alarm));
         if self.quiet() >= SILENCE {
             reasons.push(format!(
                 "no verified bytes for {} s",
@@ -126,11 +163,30 @@ impl Status {
                 skew_us / 1_000_000
             ));
         }
+        if health.latch.is_some() {
+            return ("latched", reasons);
+        }
         if fill > 0 {
             return ("serving", reasons);
         }
         reasons.push("the buffer is empty".into());
-        (if self.stalled() { "stalled" } else { "waiting" }, reasons)
+        if health
+            .summary
+            .as_ref()
+            .is_some_and(|s| s.state == State::Starting)
+        {
+            reasons.push(format!(
+                "the health tests need {START_UP_BYTES} bytes before the first is served"
+            ));
+        }
+        let state = if !sources.is_empty() && sources.iter().all(is_latched) {
+            "latched"
+        } else if self.stalled() {
+            "stalled"
+        } else {
+            "waiting"
+        };
+        (state, reasons)
     }
 
     /// A clock that is far off shows in what is refused alone, as nothing is verified then. Nobody
@@ -157,24 +213,91 @@ pub fn is_about_time(reason: Reject) -> bool {
     matches!(reason, Reject::Expired | Reject::Future)
 }
 
+/// The collectors' sources as they reported them, with the key and the age of the report. What they say of health may be
+/// absent, and is looked at by name.
 fn sources(told: &Told) -> Vec<Value> {
-    told.reports
-        .iter()
-        .flat_map(|(key_id, report, came)| {
-            report.sources.iter().map(move |source| {
-                json!({
-                    "kind": source.kind.name(),
-                    "name": source.name,
-                    "serial": source.serial,
-                    "state": source.state,
-                    "key_id": key_id.to_string(),
-                    "age_seconds": came.elapsed().as_secs_f64(),
-                })
-            })
+    let reports = told.reports.iter();
+    let sources = reports.flat_map(|(key_id, report, came)| {
+        let sources = report.sources.iter();
+        sources.map(move |source| (key_id, source, came))
+    });
+    sources
+        .filter_map(|(key_id, source, came)| {
+            let mut value = serde_json::to_value(source).ok()?;
+            value["kind"] = source.kind.name().into();
+            value["key_id"] = key_id.to_string().into();
+            value["age_seconds"] = came.elapsed().as_secs_f64().into();
+            Some(value)
         })
         .collect()
 }
 
+fn is_latched(source: &Value) -> bool {
+    [source.get("state"), source.pointer("/health/state")]
+        .into_iter()
+        .flatten()
+        .any(|state| state == "latched")
+}
+
+/// What a source's report says of an alarm, in words, for as long as it stands.
+fn reported_alarm(source: &Value) -> Option<String> {
+    if !is_latched(source) {
+        return None;
+    }
+    let alarm = source
+        .pointer("/health/last-alarm")
+        .and_then(|alarm| serde_json::from_value::<Alarm>(alarm.clone()).ok());
+    let name = source.get("name").and_then(Value::as_str).unwrap_or("?");
+    Some(match alarm {
+        Some(alarm) => format!("the collector has latched: {alarm}"),
+        None => format!("the collector has latched source {name}"),
+    })
+}
+
+/// The tests in numbers, under the names that reports of sources have, too.
+fn tests(health: &health::Told) -> Value {
+    let Some(summary) = &health.summary else {
+        return json!({ "enabled": false, "state": "off" });
+    };
+    let mut tests = serde_json::to_value(summary).unwrap_or_default();
+    tests["enabled"] = true.into();
+    tests["latch"] = health.latch.clone().into();
+    tests
+}
+
 fn names(kinds: Kinds) -> Vec<&'static str> {
     kinds.iter().map(Kind::name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_source_says_of_health_may_be_absent() {
+        assert_eq!(
+            reported_alarm(&json!({"name": "a", "state": "running"})),
+            None
+        );
+        assert_eq!(
+            reported_alarm(
+                &json!({"name": "a", "state": "running", "health": {"state": "passing"}})
+            ),
+            None
+        );
+        let latched = json!({"name": "a", "state": "latched"});
+        assert_eq!(
+            reported_alarm(&latched).unwrap(),
+            "the collector has latched source a"
+        );
+        let alarm = json!({"name": "a", "state": "unknown", "health": {"state": "latched", "last-alarm": {
+            "source": "a", "test": "chi-square", "tier": "permanent", "statistic": 9.5, "limit": 8.5,
+            "sample": 65535, "at-us": 1,
+        }}});
+        assert!(
+            reported_alarm(&alarm)
+                .unwrap()
+                .contains("permanent alarm of the chi-square test at byte 65535")
+        );
+    }
 }

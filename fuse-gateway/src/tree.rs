@@ -2,20 +2,24 @@
 //!
 //! ```text
 //! /               1
-//! ├── raw         3   endless bytes
+//! ├── raw         3   endless bytes, verified
+//! ├── random      11  endless bytes: verified ones XOR those of a local generator
+//! ├── urandom     12  endless bytes of a generator that verified bytes seed
 //! ├── hex         4   one record per open: 64 digits and a newline
 //! ├── base64      5   one record per open: 44 characters and a newline
 //! ├── uuid        6   one record per open: a version 4 UUID and a newline
 //! ├── status      7   one JSON document per open, for the owner and the group only
+//! ├── README      13  what each file promises
 //! └── stream/     2   the endless forms, one record a line
 //!     ├── hex     8
 //!     ├── base64  9
 //!     └── uuid    10
 //! ```
 //!
-//! A read takes bytes from the [`Buffer`], makes what the file shows of them, and gives it to a `deliver` function, which
+//! A read takes bytes from the [`Buffer`] (but for `urandom`, which takes seeds), makes what the file shows of them, and gives it to a `deliver` function, which
 //! says whether the reader got it. What was not delivered is destroyed.
 
+mod generators;
 mod nodes;
 mod open;
 
@@ -23,14 +27,22 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use qrng::drbg::{MAX_REQUEST, SEED_LEN};
 use thiserror::Error;
 
+use self::generators::{Generators, Root};
 pub use self::nodes::{Attributes, Entry, NODES, Node, ROOT, STREAM_SIZE};
 use self::open::{Open, Opens};
-use crate::buffer::{Buffer, MAX_PIECES, Memory, Space};
+use crate::buffer::{Buffer, Claim, MAX_CLAIM, MAX_PIECES, Memory, Space};
 
 /// Makes the status document, one JSON object, without a newline at its end.
 pub type StatusSource = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// What the file `README` says.
+pub const README: &str = include_str!("tree/readme.txt");
+
+/// The handle of a `urandom` opened with O_SYNC: each answer has a seed of its own. Its other opens have 0.
+const FRESH: u64 = 1;
 
 /// Why a file could not be used.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
@@ -50,9 +62,15 @@ pub enum TreeError {
     /// There is no memory for the text of a stream.
     #[error("no memory")]
     NoMemory,
-    /// The supply has failed: a source is latched, or nothing was verified for longer than the stall limit.
+    /// The supply has failed: all sources are latched, or nothing was verified for longer than the stall limit.
     #[error("the supply of random bytes has failed")]
     Stalled,
+    /// A health test has failed for good: no file gives random bytes until an operator clears the alarm.
+    #[error("a health test has failed for good")]
+    Latched,
+    /// A generator could not be seeded by the kernel, or refused an answer.
+    #[error("a generator has failed")]
+    NoGenerator,
 }
 
 /// What became of a read.
@@ -64,11 +82,13 @@ pub enum Reading {
     Empty,
 }
 
-/// What a thread needs to serve reads, made once: a claim's memory, and room for the text of streams once one is read.
+/// What a thread needs to serve reads, made once: a claim's memory, generators of its own, and room for answers that are
+/// not a claim as it is, once there is one.
 #[derive(Debug)]
 pub struct Desk {
     space: Space,
     text: Option<Memory>,
+    generators: Generators,
 }
 
 impl Desk {
@@ -80,6 +100,7 @@ impl Desk {
         Ok(Self {
             space: Space::new()?,
             text: None,
+            generators: Generators::new(),
         })
     }
 }
@@ -89,6 +110,7 @@ pub struct Tree {
     buffer: Arc<Buffer>,
     status: StatusSource,
     opens: Opens,
+    root: Root,
     stalled: AtomicBool,
     owner: (u32, u32),
     born: u64,
@@ -109,6 +131,7 @@ impl Tree {
             buffer,
             status,
             opens: Opens::default(),
+            root: Root::new(),
             stalled: AtomicBool::new(false),
             owner,
             born,
@@ -130,6 +153,11 @@ impl Tree {
     /// Whether reads that find no bytes fail.
     pub fn stalled(&self) -> bool {
         self.stalled.load(Ordering::SeqCst)
+    }
+
+    /// Whether those who wait have an error to get, not bytes.
+    pub fn failing(&self) -> bool {
+        self.buffer.latched() || self.stalled()
     }
 
     /// The entry `name` in the directory `parent`.
@@ -156,12 +184,10 @@ impl Tree {
         let (size, blocks) = match entry.node {
             Node::Root | Node::StreamDirectory => (0, 0),
             // No blocks: cp(1) takes the file for sparse, asks for data up to the size, and ends.
-            Node::Raw | Node::Stream(_) => (STREAM_SIZE, 0),
+            Node::Raw | Node::Random | Node::Urandom | Node::Stream(_) => (STREAM_SIZE, 0),
             Node::Record(record) => (record.line_len() as u64, 1),
-            Node::Status => {
-                let length = self.document().len() as u64;
-                (length, length.div_ceil(512))
-            }
+            Node::Status => sized(self.document().len()),
+            Node::Readme => sized(README.len()),
         };
         Attributes {
             size,
@@ -171,14 +197,16 @@ impl Tree {
         }
     }
 
-    /// Opens the file `inode` and returns the handle for its reads; 0 for a file without a state of its own.
+    /// Opens the file `inode` and returns the handle for its reads. `fresh` asks `urandom` for prediction resistance: a
+    /// reseed with raw bytes before each answer.
     ///
     /// # Errors
     /// [`TreeError::NotFound`], [`TreeError::IsDirectory`], [`TreeError::TooManyOpen`].
-    pub fn open(&self, inode: u64) -> Result<u64, TreeError> {
+    pub fn open(&self, inode: u64, fresh: bool) -> Result<u64, TreeError> {
         match self.entry(inode)?.node {
             Node::Root | Node::StreamDirectory => Err(TreeError::IsDirectory),
-            Node::Raw => Ok(0),
+            Node::Urandom if fresh => Ok(FRESH),
+            Node::Raw | Node::Random | Node::Urandom | Node::Readme => Ok(0),
             Node::Record(record) => self.opens.add(Open::record(record)),
             Node::Stream(record) => self.opens.add(Open::stream(record)),
             Node::Status => self.opens.add(Open::document(self.document())),
@@ -197,7 +225,10 @@ impl Tree {
     pub fn need(&self, inode: u64, handle: u64) -> Result<usize, TreeError> {
         match self.entry(inode)?.node {
             Node::Root | Node::StreamDirectory => Err(TreeError::IsDirectory),
-            Node::Raw => Ok(1),
+            Node::Raw | Node::Random => Ok(1),
+            Node::Urandom if handle != FRESH && self.root.is_seeded(&self.buffer) => Ok(0),
+            Node::Urandom => Ok(SEED_LEN),
+            Node::Readme => Ok(0),
             Node::Record(_) | Node::Stream(_) | Node::Status => {
                 self.opens.with(handle, |open| open.need())
             }
@@ -210,14 +241,22 @@ impl Tree {
     /// As [`Tree::need`].
     pub fn ready(&self, inode: u64, handle: u64) -> Result<bool, TreeError> {
         let need = self.need(inode, handle)?;
-        Ok(need == 0 || self.stalled() || self.buffer.fill() >= need)
+        Ok(need == 0 || self.failing() || self.buffer.fill() >= need)
+    }
+
+    /// Whether poll(2) should show an error: a read would fail now.
+    ///
+    /// # Errors
+    /// [`TreeError::NotFound`].
+    pub fn fails(&self, inode: u64) -> Result<bool, TreeError> {
+        let empty = || self.stalled() && self.buffer.fill() == 0;
+        Ok(self.entry(inode)?.is_random() && (self.buffer.latched() || empty()))
     }
 
     /// Reads up to `want` bytes. `deliver` gets the pieces and their length and says whether the reader got them.
     ///
     /// # Errors
-    /// [`TreeError::NotFound`], [`TreeError::IsDirectory`], [`TreeError::BadHandle`], [`TreeError::NoMemory`],
-    /// [`TreeError::Stalled`].
+    /// All but [`TreeError::TooManyOpen`].
     pub fn read(
         &self,
         inode: u64,
@@ -227,8 +266,19 @@ impl Tree {
         desk: &mut Desk,
         deliver: impl FnOnce(&[IoSlice<'_>], usize) -> bool,
     ) -> Result<Reading, TreeError> {
-        let reading = match self.entry(inode)?.node {
+        let entry = self.entry(inode)?;
+        if entry.is_random() && self.buffer.latched() {
+            return Err(TreeError::Latched);
+        }
+        let reading = match entry.node {
             Node::Raw => self.read_raw(want, desk, deliver),
+            Node::Random => self.read_random(want, desk, deliver)?,
+            Node::Urandom => self.read_urandom(handle == FRESH, want, desk, deliver)?,
+            Node::Readme => {
+                let piece = open::part(README.as_bytes(), offset, want);
+                deliver(&[IoSlice::new(piece)], piece.len());
+                Reading::Answered
+            }
             Node::Root | Node::StreamDirectory => return Err(TreeError::IsDirectory),
             Node::Record(_) | Node::Stream(_) | Node::Status => {
                 self.opens.with(handle, |open| {
@@ -251,12 +301,54 @@ impl Tree {
         let Some(claim) = self.buffer.claim(want, &mut desk.space) else {
             return Reading::Empty;
         };
-        let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
-        let count = claim.gather(&mut pieces);
-        if deliver(&pieces[..count], claim.len()) {
-            claim.delivered();
+        deliver_claim(claim, deliver)
+    }
+
+    fn read_random(
+        &self,
+        want: usize,
+        desk: &mut Desk,
+        deliver: impl FnOnce(&[IoSlice<'_>], usize) -> bool,
+    ) -> Result<Reading, TreeError> {
+        // Seeded first, so that a kernel that refuses costs no bytes.
+        desk.generators.prepare_local(&self.root, want)?;
+        let scratch = &mut open::room_for_text(&mut desk.text)?[..MAX_REQUEST];
+        let Some(mut claim) = self.buffer.claim(want, &mut desk.space) else {
+            return Ok(Reading::Empty);
+        };
+        desk.generators
+            .mix(&mut claim, scratch)
+            .map_err(|_| TreeError::NoGenerator)?;
+        Ok(deliver_claim(claim, deliver))
+    }
+
+    fn read_urandom(
+        &self,
+        fresh: bool,
+        want: usize,
+        desk: &mut Desk,
+        deliver: impl FnOnce(&[IoSlice<'_>], usize) -> bool,
+    ) -> Result<Reading, TreeError> {
+        // One seed is good for one request to the generator, and no more of it is answered.
+        let want = want.min(if fresh { MAX_REQUEST } else { MAX_CLAIM });
+        let (generators, space) = (&mut desk.generators, &mut desk.space);
+        let ready = if fresh {
+            generators.refresh(&self.root, &self.buffer, space)
+        } else {
+            generators.prepare(want, &self.root, &self.buffer, space)
+        };
+        if !ready {
+            return Ok(Reading::Empty);
         }
-        Reading::Answered
+        let answer = &mut open::room_for_text(&mut desk.text)?[..want];
+        let filled = generators.fill(answer);
+        if filled.is_ok() && deliver(&[IoSlice::new(answer)], want) {
+            self.buffer.add_generated(want as u64);
+        }
+        // An answer must not be found in memory later.
+        qrng::wipe(answer);
+        filled.map_err(|_| TreeError::NoGenerator)?;
+        Ok(Reading::Answered)
     }
 
     fn document(&self) -> String {
@@ -264,6 +356,21 @@ impl Tree {
         document.push('\n');
         document
     }
+}
+
+/// Hands a claim over as it is, straight from the buffer's memory.
+fn deliver_claim(claim: Claim<'_>, deliver: impl FnOnce(&[IoSlice<'_>], usize) -> bool) -> Reading {
+    let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
+    let count = claim.gather(&mut pieces);
+    if deliver(&pieces[..count], claim.len()) {
+        claim.delivered();
+    }
+    Reading::Answered
+}
+
+/// Size and blocks of a text.
+fn sized(length: usize) -> (u64, u64) {
+    (length as u64, (length as u64).div_ceil(512))
 }
 
 #[cfg(test)]

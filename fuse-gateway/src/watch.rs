@@ -1,5 +1,6 @@
 //! The operator's eye: once a second it looks at the counters, measures rates, and writes a log
-//! line when something changes: bytes stop, bytes come again, packets are refused or lost.
+//! line when something changes: bytes stop, bytes come again, packets are refused or lost. It also
+//! clears a permanent alarm when an operator asks for it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -10,6 +11,7 @@ use log::{info, warn};
 use crate::admit::SKEW_ALARM_US;
 use crate::buffer::Buffer;
 use crate::link::Link;
+use crate::receive::now_us;
 use crate::status::{SILENCE, Status, is_about_time};
 use crate::tree::Tree;
 
@@ -36,7 +38,9 @@ pub fn run(status: &Status, tree: &Tree) -> anyhow::Result<()> {
     let mut watch = Watch::new(status, Instant::now());
     loop {
         thread::sleep(PERIOD);
-        tree.set_stalled(status.stalled());
+        status.health.tick(now_us());
+        status.clear_request.look(&status.health);
+        tree.set_stalled(status.stalled() || status.source_latched());
         for line in watch.look(status, Instant::now()) {
             match line {
                 Line::Info(text) => info!("{text}"),
@@ -187,15 +191,26 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
     use super::*;
     use crate::admit::Reject;
     use crate::buffer::Overflow;
+    use crate::health::{ClearRequest, Health};
     use qrng::report::{Kind, Kinds};
 
     fn status(started: Instant, stall_limit_s: Option<u64>) -> Status {
+        let buffer = Arc::new(Buffer::new(100, Overflow::Discard).unwrap());
+        // No file is made there as long as nothing is tested and nobody asks for a clear.
+        let directory = Path::new("/nonexistent");
         Status {
             link: Link::new(started).into(),
-            buffer: Buffer::new(100, Overflow::Discard).unwrap().into(),
+            health: Health::new(false, Arc::clone(&buffer), directory)
+                .unwrap()
+                .into(),
+            clear_request: ClearRequest::new(directory),
+            buffer,
             rates: Rates::default().into(),
             stall_limit_s,
         }

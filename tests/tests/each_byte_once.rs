@@ -91,7 +91,7 @@ fn no_number_twice_and_every_missing_one_accounted_for() {
     let mut readers: Vec<Reader> = Vec::new();
     chain.start_gateway(
         "",
-        "[buffer]\nsize = \"2 MiB\"\n[socket]\nreceive-buffer = \"32 MiB\"",
+        "[buffer]\nsize = \"2 MiB\"\n[socket]\nreceive-buffer = \"32 MiB\"\n[health]\nenabled = false",
     );
     let relay = Relay::start(
         chain.port,
@@ -108,7 +108,7 @@ fn no_number_twice_and_every_missing_one_accounted_for() {
     chain.start_collector(
         Some(relay.port),
         &format!(
-            "[source]\nkind = \"node\"\npath = {:?}\n\n[send]\ndata-size = 1345\nrate = \"16 MB/s\"\n",
+            "[source]\nkind = \"node\"\npath = {:?}\n[source.health]\nenabled = false\n\n[send]\ndata-size = 1345\nrate = \"16 MB/s\"\n",
             chain.path("numbers")
         ),
     );

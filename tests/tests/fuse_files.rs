@@ -7,6 +7,7 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
+use qrng_gateway::tree::README;
 use qrng_tests::fuse_harness::{Served, is_root, no_mount, run, sh};
 use qrng_tests::skip;
 
@@ -191,6 +192,9 @@ fn stat_shows_sizes_modes_and_owner() {
         ("", 0o40_555, 0),
         ("stream", 0o40_555, 0),
         ("raw", 0o100_444, 65_536),
+        ("random", 0o100_444, 65_536),
+        ("urandom", 0o100_444, 65_536),
+        ("README", 0o100_444, README.len() as u64),
         ("hex", 0o100_444, 65),
         ("base64", 0o100_444, 45),
         ("uuid", 0o100_444, 37),
@@ -217,14 +221,19 @@ fn stat_shows_sizes_modes_and_owner() {
         .map(|e| e.unwrap().file_name())
         .collect();
     names.sort();
-    assert_eq!(names, ["base64", "hex", "raw", "status", "stream", "uuid"]);
+    assert_eq!(
+        names,
+        [
+            "README", "base64", "hex", "random", "raw", "status", "stream", "urandom", "uuid"
+        ]
+    );
     assert_eq!(std::fs::read_dir(served.path("stream")).unwrap().count(), 3);
 }
 
 #[test]
 fn nothing_can_be_written_or_run() {
     let served = served!(MIB);
-    for file in ["raw", "hex", "status"] {
+    for file in ["raw", "hex", "status", "urandom", "README"] {
         let error = std::fs::OpenOptions::new()
             .write(true)
             .open(served.path(file))

@@ -125,7 +125,7 @@ fn fifty_blocked_readers_sleep_and_nobody_else_waits() {
             .success()
             .text()
             .trim(),
-        "6"
+        "9"
     );
     assert_eq!(
         sh("stat -c %s $F", &served.path("stream/uuid"))

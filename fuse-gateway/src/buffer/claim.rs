@@ -61,13 +61,21 @@ impl Space {
     }
 }
 
+/// What has become of a claim's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Served,
+    Seeding,
+    Destroyed,
+}
+
 /// Bytes handed to one reader. Dropping it without [`Claim::delivered`] destroys them.
 #[derive(Debug)]
 pub struct Claim<'a> {
     buffer: &'a Buffer,
     space: &'a mut Space,
     len: usize,
-    delivered: bool,
+    fate: Fate,
 }
 
 impl<'a> Claim<'a> {
@@ -76,7 +84,7 @@ impl<'a> Claim<'a> {
             buffer,
             space,
             len,
-            delivered: false,
+            fate: Fate::Destroyed,
         }
     }
 
@@ -139,6 +147,16 @@ impl<'a> Claim<'a> {
         wipe(&mut unit);
     }
 
+    /// The bytes in order, to be changed in place before they are handed out.
+    pub fn pieces_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        let copied = &mut self.space.scratch.bytes_mut()[..self.space.copied];
+        self.space
+            .slabs
+            .iter_mut()
+            .map(Slab::bytes_mut)
+            .chain(std::iter::once(copied))
+    }
+
     fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let copied = &self.space.scratch.bytes()[..self.space.copied];
         self.space
@@ -151,7 +169,12 @@ impl<'a> Claim<'a> {
 
     /// The reader has the bytes: they count as served.
     pub fn delivered(mut self) {
-        self.delivered = true;
+        self.fate = Fate::Served;
+    }
+
+    /// The bytes have become a generator's seed: they count as such, not as served.
+    pub fn seeded(mut self) {
+        self.fate = Fate::Seeding;
     }
 }
 
@@ -161,6 +184,6 @@ impl Drop for Claim<'_> {
         self.space.copied = 0;
         self.space.slabs.iter_mut().for_each(Slab::reset);
         self.buffer
-            .settle(&mut self.space.slabs, self.len, self.delivered);
+            .settle(&mut self.space.slabs, self.len, self.fate);
     }
 }

@@ -91,6 +91,10 @@ impl Slab {
         &self.memory.bytes()[self.start..self.end]
     }
 
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.memory.bytes_mut()[self.start..self.end]
+    }
+
     /// Appends as much of `from` as there is room for and returns how much that was.
     pub(super) fn append(&mut self, from: &[u8]) -> usize {
         let n = from.len().min(self.room());

@@ -15,6 +15,7 @@ fn balanced(counts: Counts) {
     let Counts {
         admitted,
         served,
+        seeding,
         destroyed,
         overflow_discarded,
         overflow_replaced,
@@ -23,7 +24,7 @@ fn balanced(counts: Counts) {
     } = counts;
     assert_eq!(
         admitted,
-        served + destroyed + overflow_discarded + overflow_replaced + fill + in_flight,
+        served + seeding + destroyed + overflow_discarded + overflow_replaced + fill + in_flight,
         "{counts:?}"
     );
 }
@@ -303,4 +304,51 @@ fn claimer(who: u64, buffer: &Buffer, done: &AtomicBool) -> (Vec<u64>, u64) {
             None => buffer.wait(rings, None),
         }
     }
+}
+
+#[test]
+fn a_latch_empties_the_buffer_and_nothing_goes_in_or_out_until_it_is_cleared() {
+    let buffer = Buffer::new(1 << 20, Overflow::Discard).unwrap();
+    buffer.push(&[7; 200_000]);
+    let mut space = space();
+    let claim = buffer.claim(1000, &mut space).unwrap();
+    let before = buffer.latches();
+    buffer.latch();
+    assert!(buffer.latched() && buffer.latches() != before);
+    claim.delivered();
+    buffer.push(&[8; 100]);
+    assert!(drain(&buffer, 1).is_empty());
+    let counts = buffer.counts();
+    assert_eq!(
+        (counts.destroyed, counts.served, counts.fill),
+        (199_100, 1000, 0)
+    );
+    balanced(counts);
+    assert_wiped(&buffer);
+    buffer.latch();
+    buffer.unlatch();
+    assert!(!buffer.latched() && buffer.latches() != before);
+    buffer.push(&[9; 100]);
+    assert_eq!(drain(&buffer, 200), [9; 100]);
+}
+
+#[test]
+fn seeds_are_counted_as_such_and_a_claim_can_be_changed_in_place() {
+    let buffer = Buffer::new(1 << 20, Overflow::Discard).unwrap();
+    buffer.push(&[1; SLAB + 100]);
+    let mut space = space();
+    buffer.claim_exact(48, &mut space).unwrap().seeded();
+    let mut claim = buffer.claim(SLAB, &mut space).unwrap();
+    claim
+        .pieces_mut()
+        .for_each(|piece| piece.iter_mut().for_each(|byte| *byte ^= 3));
+    let mut out = vec![0; SLAB];
+    claim.copy_to(&mut out);
+    claim.delivered();
+    assert_eq!(out, vec![2; SLAB]);
+    let counts = buffer.counts();
+    assert_eq!((counts.seeding, counts.served), (48, SLAB as u64));
+    balanced(counts);
+    assert_eq!(drain(&buffer, 100), [1; 52]);
+    assert_wiped(&buffer);
 }

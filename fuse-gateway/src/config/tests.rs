@@ -42,6 +42,16 @@ fn defaults_need_a_key_only() {
     assert_eq!(config.overflow, Overflow::Discard);
     assert_eq!(config.accept, Kinds::REAL);
     assert_eq!(config.stall_limit_s, None);
+    assert!(config.health);
+}
+
+#[test]
+fn health_tests_can_be_turned_off_by_name_only() {
+    let (_dir, key) = key_file();
+    let off = format!("keys = [{key:?}]\n[health]\nenabled = false");
+    assert!(!load(&off, &Environment::default()).unwrap().health);
+    let typo = format!("keys = [{key:?}]\n[health]\nenable = false");
+    refused(&typo, &Environment::default(), &["enable"]);
 }
 
 #[test]

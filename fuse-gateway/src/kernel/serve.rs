@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
-use nix::libc::{O_ACCMODE, O_NONBLOCK, O_RDONLY, POLLERR, POLLIN, POLLRDNORM};
+use nix::libc::{O_ACCMODE, O_NONBLOCK, O_RDONLY, O_SYNC, POLLERR, POLLIN, POLLRDNORM};
 
 use super::abi::{self, Opcode, Request};
 use super::connection::Connection;
@@ -215,21 +215,18 @@ impl Shared {
             ready = self.tree.ready(inode, poll.handle)?;
         }
         let readable = if ready { POLLIN | POLLRDNORM } else { 0 };
-        let failed = if self.tree.stalled() && self.tree.buffer().fill() == 0 {
-            POLLERR
-        } else {
-            0
-        };
+        let failed = if self.tree.fails(inode)? { POLLERR } else { 0 };
         self.connection
             .body(request.unique(), &abi::poll_out((readable | failed) as u32));
         Ok(())
     }
 
     fn open(&self, request: &Request<'_>) -> Result<(), Refusal> {
-        if request.open_flags()? & O_ACCMODE != O_RDONLY {
+        let flags = request.open_flags()?;
+        if flags & O_ACCMODE != O_RDONLY {
             return Err(Refusal::ReadOnly);
         }
-        let handle = self.tree.open(request.inode())?;
+        let handle = self.tree.open(request.inode(), flags & O_SYNC == O_SYNC)?;
         if !self
             .connection
             .body(request.unique(), &abi::open_out(handle))
@@ -311,7 +308,7 @@ impl Shared {
             if !self.waiting.is_empty() {
                 buffer.arm();
             }
-            if buffer.fill() > 0 || self.tree.stalled() {
+            if buffer.fill() > 0 || self.tree.failing() {
                 self.waiting
                     .watched()
                     .into_iter()

@@ -15,8 +15,14 @@ pub enum Node {
     Root,
     /// The directory of endless forms.
     StreamDirectory,
-    /// Bytes without end.
+    /// Verified bytes without end.
     Raw,
+    /// Verified bytes, each combined with one of a local generator.
+    Random,
+    /// Bytes of a generator that verified bytes seed.
+    Urandom,
+    /// What each file promises.
+    Readme,
     /// One record per open, then end of file.
     Record(Record),
     /// Records without end, one a line.
@@ -63,7 +69,7 @@ const fn entry(inode: u64, parent: u64, name: &'static str, node: Node) -> Entry
 }
 
 /// Every file and directory, parents first.
-pub static NODES: [Entry; 10] = [
+pub static NODES: [Entry; 13] = [
     entry(ROOT, ROOT, ".", Node::Root),
     entry(STREAM, ROOT, "stream", Node::StreamDirectory),
     entry(3, ROOT, "raw", Node::Raw),
@@ -74,6 +80,9 @@ pub static NODES: [Entry; 10] = [
     entry(8, STREAM, "hex", Node::Stream(Record::Hex)),
     entry(9, STREAM, "base64", Node::Stream(Record::Base64)),
     entry(10, STREAM, "uuid", Node::Stream(Record::Uuid)),
+    entry(11, ROOT, "random", Node::Random),
+    entry(12, ROOT, "urandom", Node::Urandom),
+    entry(13, ROOT, "README", Node::Readme),
 ];
 
 /// The entry with that number: inodes are the table's positions, counted from 1.
@@ -92,7 +101,15 @@ impl Entry {
         match self.node {
             Node::Root | Node::StreamDirectory => 0o555,
             Node::Status => 0o440,
-            Node::Raw | Node::Record(_) | Node::Stream(_) => 0o444,
+            _ => 0o444,
+        }
+    }
+
+    /// Whether reads of it give random bytes, in whatever form.
+    pub fn is_random(&self) -> bool {
+        match self.node {
+            Node::Root | Node::StreamDirectory | Node::Status | Node::Readme => false,
+            Node::Raw | Node::Random | Node::Urandom | Node::Record(_) | Node::Stream(_) => true,
         }
     }
 

@@ -13,6 +13,9 @@ use crate::buffer::{Buffer, Claim, MAX_CLAIM, Memory};
 /// The most files with a state that are open at once; further opens fail.
 const MAX_OPEN: usize = 65_536;
 
+/// Handles up to this one are never given to an open file with a state.
+const LAST_FIXED_HANDLE: u64 = super::FRESH;
+
 /// Bytes of a thread's room for text: the largest read, the rest of a line before it, and what the last line leaves over.
 const TEXT: usize = MAX_CLAIM + 2 * MAX_LINE;
 
@@ -116,12 +119,21 @@ impl Open {
 }
 
 /// The bytes of `text` that a read by offset gets.
-fn part(text: &[u8], offset: u64, want: usize) -> &[u8] {
+pub(super) fn part(text: &[u8], offset: u64, want: usize) -> &[u8] {
     let rest = usize::try_from(offset)
         .ok()
         .and_then(|from| text.get(from..))
         .unwrap_or_default();
     &rest[..want.min(rest.len())]
+}
+
+/// A thread's room for [`TEXT`] bytes, mapped at its first use.
+pub(super) fn room_for_text(text: &mut Option<Memory>) -> Result<&mut [u8], TreeError> {
+    let memory = match text {
+        Some(memory) => memory,
+        none => none.insert(Memory::new(TEXT).map_err(|_| TreeError::NoMemory)?),
+    };
+    Ok(memory.bytes_mut())
 }
 
 fn read_record(
@@ -161,11 +173,7 @@ fn read_stream(
 ) -> Result<Reading, TreeError> {
     let want = want.min(MAX_CLAIM);
     let lines = want.saturating_sub(line.len).div_ceil(record.line_len());
-    let text = match &mut desk.text {
-        Some(text) => text,
-        none => none.insert(Memory::new(TEXT).map_err(|_| TreeError::NoMemory)?),
-    };
-    let text = text.bytes_mut();
+    let text = room_for_text(&mut desk.text)?;
     let claim = buffer.claim_units(record.random_len(), lines, &mut desk.space);
     if claim.is_none() && line.len == 0 {
         return Ok(Reading::Empty);
@@ -192,14 +200,23 @@ fn read_stream(
 #[derive(Debug, Default)]
 pub(super) struct Opens(Mutex<Table>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
     last: u64,
     open: HashMap<u64, Arc<Mutex<Open>>>,
 }
 
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            last: LAST_FIXED_HANDLE,
+            open: HashMap::new(),
+        }
+    }
+}
+
 impl Opens {
-    /// Remembers `open` and returns its handle, never 0.
+    /// Remembers `open` and returns its handle, which is above [`LAST_FIXED_HANDLE`].
     pub(super) fn add(&self, open: Open) -> Result<u64, TreeError> {
         let mut table = lock(&self.0);
         if table.open.len() >= MAX_OPEN {

@@ -51,18 +51,18 @@ fn the_table_is_in_order() {
     let tree = tree();
     assert_eq!(tree.lookup(ROOT, b"."), Err(TreeError::NotFound));
     assert_eq!(tree.lookup(ROOT, b"nothing"), Err(TreeError::NotFound));
-    for inode in [0, 11, u64::MAX] {
+    for inode in [0, 14, u64::MAX] {
         assert_eq!(tree.entry(inode), Err(TreeError::NotFound));
     }
-    assert_eq!(tree.entry(ROOT).unwrap().children().count(), 6);
-    assert_eq!(tree.open(ROOT), Err(TreeError::IsDirectory));
+    assert_eq!(tree.entry(ROOT).unwrap().children().count(), 9);
+    assert_eq!(tree.open(ROOT, false), Err(TreeError::IsDirectory));
 }
 
 #[test]
 fn a_record_is_drawn_once_per_open_and_read_by_offset() {
     let tree = tree();
     let hex = inode(&tree, "hex");
-    let handle = tree.open(hex).unwrap();
+    let handle = tree.open(hex, false).unwrap();
     assert_eq!(read(&tree, hex, handle, 0, 100), Ok(None), "no bytes yet");
     assert_eq!(tree.ready(hex, handle), Ok(false));
     tree.buffer().push(&[0xab; 31]);
@@ -84,7 +84,7 @@ fn a_record_is_drawn_once_per_open_and_read_by_offset() {
         assert_eq!(read(&tree, hex, handle, end, 9), Ok(Some(Vec::new())));
     }
     assert_eq!(tree.buffer().counts().served, 32);
-    let second = tree.open(hex).unwrap();
+    let second = tree.open(hex, false).unwrap();
     read(&tree, hex, second, 0, 65).unwrap().unwrap();
     assert_eq!(
         (tree.buffer().counts().served, tree.buffer().fill()),
@@ -98,7 +98,7 @@ fn a_record_is_drawn_once_per_open_and_read_by_offset() {
 fn a_record_that_reached_nobody_is_destroyed() {
     let tree = tree();
     let uuid = inode(&tree, "uuid");
-    let handle = tree.open(uuid).unwrap();
+    let handle = tree.open(uuid, false).unwrap();
     tree.buffer().push(&[1; 16]);
     tree.buffer().push(&[2; 16]);
     let mut desk = Desk::new().unwrap();
@@ -118,7 +118,7 @@ fn streams_go_on_where_the_last_read_ended() {
         ("stream/uuid", 16, 37),
     ] {
         let inode = inode(&tree, path);
-        let handle = tree.open(inode).unwrap();
+        let handle = tree.open(inode, false).unwrap();
         tree.buffer().push(&vec![9; 10 * bytes + bytes - 1]);
         let mut text = Vec::new();
         for want in [1, 64, 65, 7, 300, 10_000] {
@@ -143,7 +143,7 @@ fn streams_go_on_where_the_last_read_ended() {
 fn a_whole_mebibyte_of_text_comes_in_one_read() {
     let tree = tree();
     let hex = inode(&tree, "stream/hex");
-    let handle = tree.open(hex).unwrap();
+    let handle = tree.open(hex, false).unwrap();
     tree.buffer().push(&vec![3; 1 << 20]);
     for _ in 0..2 {
         let text = read(&tree, hex, handle, 0, MAX_CLAIM).unwrap().unwrap();
@@ -176,7 +176,7 @@ fn a_failed_supply_is_an_error_only_when_empty() {
 fn status_is_a_document_of_its_open() {
     let tree = tree();
     let status = inode(&tree, "status");
-    let handle = tree.open(status).unwrap();
+    let handle = tree.open(status, false).unwrap();
     let text = read(&tree, status, handle, 0, 4096).unwrap().unwrap();
     assert_eq!(text, b"{\"state\":\"serving\"}\n");
     assert_eq!(
@@ -193,9 +193,55 @@ fn status_is_a_document_of_its_open() {
 fn opens_are_bounded() {
     let tree = tree();
     let hex = inode(&tree, "hex");
-    let first = tree.open(hex).unwrap();
-    while tree.open(hex).is_ok() {}
-    assert_eq!(tree.open(hex), Err(TreeError::TooManyOpen));
+    let first = tree.open(hex, false).unwrap();
+    while tree.open(hex, false).is_ok() {}
+    assert_eq!(tree.open(hex, false), Err(TreeError::TooManyOpen));
     tree.release(first);
-    assert!(tree.open(hex).is_ok());
+    assert!(tree.open(hex, false).is_ok());
+}
+
+#[test]
+fn urandom_waits_for_a_seed_goes_on_without_and_starts_anew_after_a_latch() {
+    let tree = tree();
+    let urandom = inode(&tree, "urandom");
+    let (plain, fresh) = (tree.open(urandom, false), tree.open(urandom, true));
+    let (plain, fresh) = (plain.unwrap(), fresh.unwrap());
+    tree.buffer().push(&[5; SEED_LEN - 1]);
+    assert_eq!(tree.need(urandom, plain), Ok(SEED_LEN));
+    assert_eq!(read(&tree, urandom, plain, 0, 10), Ok(None));
+    tree.buffer().push(&[5; 1]);
+    // The test's helper has a new desk for each read, as if each were another thread's.
+    let one = read(&tree, urandom, plain, 0, 32).unwrap().unwrap();
+    let two = read(&tree, urandom, plain, 0, 32).unwrap().unwrap();
+    assert_ne!(one, two);
+    assert_eq!(
+        (tree.buffer().counts().seeding, tree.buffer().fill()),
+        (48, 0)
+    );
+    assert_eq!(tree.need(urandom, plain), Ok(0));
+    assert_eq!(tree.need(urandom, fresh), Ok(SEED_LEN));
+    assert_eq!(read(&tree, urandom, fresh, 0, 10), Ok(None));
+    assert_eq!(tree.ready(urandom, fresh), Ok(false));
+    tree.buffer().latch();
+    assert_eq!(read(&tree, urandom, plain, 0, 1), Err(TreeError::Latched));
+    assert_eq!(tree.fails(urandom), Ok(true));
+    let readme = inode(&tree, "README");
+    assert_eq!(tree.fails(readme), Ok(false));
+    assert!(read(&tree, readme, 0, 0, 10_000).unwrap().unwrap() == README.as_bytes());
+    tree.buffer().unlatch();
+    assert_eq!(read(&tree, urandom, plain, 0, 1), Ok(None));
+    tree.release(fresh);
+}
+
+#[test]
+fn random_is_never_the_raw_bytes_themselves() {
+    let tree = tree();
+    let random = inode(&tree, "random");
+    assert_eq!(read(&tree, random, 0, 0, 10), Ok(None));
+    tree.buffer().push(&vec![0; 200_000]);
+    let one = read(&tree, random, 0, 0, 100_000).unwrap().unwrap();
+    let two = read(&tree, random, 0, 0, MAX_CLAIM).unwrap().unwrap();
+    assert_eq!((one.len(), two.len()), (100_000, 100_000));
+    assert!(one != two);
+    assert_eq!(tree.buffer().counts().served, 200_000);
 }

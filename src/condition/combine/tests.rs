@@ -157,7 +157,7 @@ fn blocks_must_be_there_and_equally_long() {
     let missing = CombineError::NoBlock("pcie-chip serial b".to_owned());
     assert_eq!(error(&[Some(&[1]), None, Some(&[1])]), missing);
     assert_eq!(error(&[Some(&[1])]), missing);
-    assert_eq!(out, []);
+    assert!(out.is_empty());
 }
 
 #[test]

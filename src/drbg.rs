@@ -19,8 +19,7 @@
 //! seeded.
 
 use aes::Aes256;
-use aes::cipher::{Array, InnerIvInit, KeyInit, StreamCipherCore};
-use ctr::{CtrCore, flavors::Ctr128BE};
+use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
 use zeroize::{Zeroize, Zeroizing};
 
 mod reseed;
@@ -40,7 +39,8 @@ pub const MAX_REQUEST: usize = 1 << 16;
 pub const RESEED_INTERVAL: u64 = 1 << 48;
 
 const KEY_LEN: usize = 32;
-const BLOCK_LEN: usize = 16;
+/// Counter blocks that are written before the cipher goes over them: 8 KiB, which stay in the first-level cache.
+const BATCH: usize = 512;
 
 /// A seed, a personalization string or additional input.
 pub type Seed = [u8; SEED_LEN];
@@ -60,9 +60,10 @@ pub enum GenerateError {
 
 /// CTR_DRBG, AES-256, no derivation function. Its state is wiped when dropped.
 pub struct CtrDrbg {
-    /// Key, and V + 1: the cipher's next counter block. The standard increments V before each use, so a counter mode
-    /// that starts at V + 1 is the standard's loop, and where it stops is the V that the update needs.
-    state: CtrCore<Aes256, Ctr128BE>,
+    /// Key, as the cipher's round keys, which it wipes itself.
+    cipher: Aes256,
+    /// V.
+    v: u128,
     /// The number of the next request since the last seed, from 1.
     reseed_counter: u64,
 }
@@ -72,8 +73,10 @@ impl CtrDrbg {
     ///
     /// The caller wipes its copy of `entropy`.
     pub fn new(entropy: &Seed, personalization: &Seed) -> Self {
+        let cipher = Aes256::new(&[0; KEY_LEN].into());
         let mut drbg = Self {
-            state: state(&[0; KEY_LEN], [0; BLOCK_LEN]),
+            cipher,
+            v: 0,
             reseed_counter: 1,
         };
         drbg.update(&xor(entropy, personalization));
@@ -125,16 +128,27 @@ impl CtrDrbg {
         self.reseed_counter - 1
     }
 
-    /// Writes the cipher's blocks from V + 1 on straight into `out`.
+    /// Writes the cipher's blocks for V + 1, V + 2, ... straight into `out`: first the counters, then, over them, what
+    /// the cipher makes of them.
     fn keystream(&mut self, out: &mut [u8]) {
         let (blocks, tail) = Array::slice_as_chunks_mut(out);
-        self.state.write_keystream_blocks(blocks);
+        for batch in blocks.chunks_mut(BATCH) {
+            for block in &mut *batch {
+                *block = self.next_counter();
+            }
+            self.cipher.encrypt_blocks(batch);
+        }
         if !tail.is_empty() {
-            let mut block = Array::default();
-            self.state.write_keystream_block(&mut block);
+            let mut block = self.next_counter();
+            self.cipher.encrypt_block(&mut block);
             tail.copy_from_slice(&block[..tail.len()]);
             block.zeroize();
         }
+    }
+
+    fn next_counter(&mut self) -> aes::Block {
+        self.v = self.v.wrapping_add(1);
+        self.v.to_be_bytes().into()
     }
 
     /// CTR_DRBG_Update (section 10.2.1.2).
@@ -143,10 +157,14 @@ impl CtrDrbg {
         self.keystream(&mut *temp);
         let temp = xor(&temp, provided);
         let (key, v) = temp.split_at(KEY_LEN);
-        self.state = state(
-            key.try_into().expect("32 bytes"),
-            v.try_into().expect("16 bytes"),
-        );
+        self.cipher = Aes256::new(key.try_into().expect("32 bytes"));
+        self.v = u128::from_be_bytes(v.try_into().expect("16 bytes"));
+    }
+}
+
+impl Drop for CtrDrbg {
+    fn drop(&mut self) {
+        self.v.zeroize();
     }
 }
 
@@ -156,12 +174,6 @@ impl std::fmt::Debug for CtrDrbg {
             .field("requests", &self.requests())
             .finish_non_exhaustive()
     }
-}
-
-/// The cipher as it stands before V is incremented for its first block.
-fn state(key: &[u8; KEY_LEN], v: [u8; BLOCK_LEN]) -> CtrCore<Aes256, Ctr128BE> {
-    let next = Zeroizing::new(u128::from_be_bytes(v).wrapping_add(1).to_be_bytes());
-    CtrCore::inner_iv_init(Aes256::new(key.into()), (&*next).into())
 }
 
 fn xor(a: &Seed, b: &Seed) -> Zeroizing<Seed> {

@@ -17,7 +17,7 @@ pub use predict::{lag, lz78y, multi_mcw, multi_mmc};
 pub use tuple::tuples;
 
 /// 2.576: the two-sided 99 % point of the normal distribution, as the standard has it, in full.
-const Z: f64 = 2.5758293035489008;
+const Z: f64 = 2.575_829_303_548_901;
 
 /// Fewest bits for the estimators to be meant at all (SP 800-90B section 3.1.1).
 pub const LEAST_BITS: usize = 1_000_000;

@@ -25,7 +25,7 @@ pub struct Options {
     /// The probability with which a check may fail good bytes.
     pub alpha: f64,
     /// Fails below this estimate, in bits of min-entropy in one bit, of at least a million bits. The estimates of good
-    /// bytes are 0.8 to 0.9, since each is the lower end of an interval; below 0.6 they come about once in 500,000.
+    /// bytes are 0.8 to 0.9, since each is the lower end of an interval; below 0.6 they come about once in a million inputs.
     pub least_entropy: f64,
 }
 
@@ -74,45 +74,12 @@ pub fn run(
     options: Options,
     mut progress: impl FnMut(Progress),
 ) -> Result<Assessment, AssessError> {
-    let mut reader = reader.take(options.max_bytes);
-    let mut stream = Stream::new(options.max_bytes);
-    let mut p_values = vec![PValues::default(); Test::ALL.len()];
-    let mut sample = Vec::new();
-    let mut sequences = 0;
-    let mut buffer = Vec::with_capacity(SEQUENCE);
-    loop {
-        let done = READING * stream.bytes as f64 / options.max_bytes.max(1) as f64;
-        progress(Progress {
-            stage: "reading",
-            done,
-        });
-        buffer.clear();
-        reader
-            .by_ref()
-            .take(SEQUENCE as u64)
-            .read_to_end(&mut buffer)?;
-        stream.add(&buffer);
-        if sample.len() < options.entropy_bits {
-            let wanted = (options.entropy_bits - sample.len()).div_ceil(8);
-            sample.extend(unpack(&buffer[..wanted.min(buffer.len())]));
-            sample.truncate(options.entropy_bits);
-        }
-        if buffer.len() == SEQUENCE || sequences == 0 && !buffer.is_empty() {
-            sequences += 1;
-            test(&buffer, &mut p_values, |stage| {
-                progress(Progress { stage, done })
-            });
-        }
-        if buffer.len() < SEQUENCE {
-            break;
-        }
+    let read = Reading::all(reader, &options, &mut progress)?;
+    if read.stream.bytes < LEAST {
+        return Err(AssessError::TooShort(read.stream.bytes));
     }
-    if stream.bytes < LEAST {
-        return Err(AssessError::TooShort(stream.bytes));
-    }
-
     let steps = entropy::NAMES.len() as f64;
-    let estimates = entropy::estimates(&sample, |step| {
+    let estimates = entropy::estimates(&read.sample, |step| {
         let done = READING + (1.0 - READING) * step as f64 / steps;
         progress(Progress {
             stage: entropy::NAMES[step],
@@ -124,22 +91,88 @@ pub fn run(
         done: 1.0,
     });
 
-    let mut findings = stream.findings(options.alpha);
-    findings.extend(
-        Test::ALL
-            .into_iter()
-            .zip(&p_values)
-            .map(|(test, values)| of_test(test, values, options.alpha)),
-    );
-    findings.push(of_estimates(&estimates, sample.len(), &stream, &options));
+    let mut findings = read.stream.findings(options.alpha);
+    let tests = Test::ALL.into_iter().zip(&read.p_values);
+    findings.extend(tests.map(|(test, values)| of_test(test, values, options.alpha)));
+    findings.push(of_estimates(
+        &estimates,
+        read.sample.len(),
+        &read.stream,
+        &options,
+    ));
     Ok(Assessment {
-        entropy_bits: sample.len(),
+        entropy_bits: read.sample.len(),
         options,
-        stream,
-        sequences,
+        stream: read.stream,
+        sequences: read.sequences,
         findings,
         estimates,
     })
+}
+
+/// What one pass over the input gathers.
+struct Reading {
+    stream: Stream,
+    /// In the order of [`Test::ALL`].
+    p_values: Vec<PValues>,
+    sequences: u64,
+    /// The first bits, for the estimators.
+    sample: Vec<u8>,
+}
+
+impl Reading {
+    fn all(
+        reader: impl Read,
+        options: &Options,
+        progress: &mut impl FnMut(Progress),
+    ) -> io::Result<Self> {
+        let mut read = Self {
+            stream: Stream::new(options.max_bytes),
+            p_values: vec![PValues::default(); Test::ALL.len()],
+            sequences: 0,
+            sample: Vec::new(),
+        };
+        let mut reader = reader.take(options.max_bytes);
+        let mut buffer = Vec::with_capacity(SEQUENCE);
+        loop {
+            let done = READING * read.stream.bytes as f64 / options.max_bytes.max(1) as f64;
+            progress(Progress {
+                stage: "reading",
+                done,
+            });
+            buffer.clear();
+            reader
+                .by_ref()
+                .take(SEQUENCE as u64)
+                .read_to_end(&mut buffer)?;
+            read.add(&buffer, options.entropy_bits, |stage| {
+                progress(Progress { stage, done })
+            });
+            if buffer.len() < SEQUENCE {
+                return Ok(read);
+            }
+        }
+    }
+
+    /// A whole sequence, or what is left over at the end.
+    fn add(&mut self, bytes: &[u8], entropy_bits: usize, mut before: impl FnMut(&'static str)) {
+        self.stream.add(bytes);
+        let wanted = (entropy_bits - self.sample.len())
+            .div_ceil(8)
+            .min(bytes.len());
+        self.sample.extend(unpack(&bytes[..wanted]));
+        self.sample.truncate(entropy_bits);
+        let whole = bytes.len() == SEQUENCE;
+        if bytes.is_empty() || !whole && self.sequences > 0 {
+            return;
+        }
+        self.sequences += 1;
+        let bits: Vec<u8> = unpack(bytes).collect();
+        for (test, values) in Test::ALL.into_iter().zip(&mut self.p_values) {
+            before(test.name());
+            values.add(&test.run(&bits).unwrap_or_default());
+        }
+    }
 }
 
 /// Bits of bytes, the most significant first.
@@ -147,14 +180,6 @@ fn unpack(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
     bytes
         .iter()
         .flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1))
-}
-
-fn test(sequence: &[u8], p_values: &mut [PValues], mut before: impl FnMut(&'static str)) {
-    let bits: Vec<u8> = unpack(sequence).collect();
-    for (test, values) in Test::ALL.into_iter().zip(p_values) {
-        before(test.name());
-        values.add(&test.run(&bits).unwrap_or_default());
-    }
 }
 
 fn of_test(test: Test, values: &PValues, alpha: f64) -> Finding {

@@ -47,7 +47,8 @@ pub struct Reseeding {
 enum State {
     Unseeded,
     Seeded {
-        drbg: CtrDrbg,
+        /// Boxed, so that a move leaves no copy of the state behind.
+        drbg: Box<CtrDrbg>,
         at_us: u64,
         answered: u64,
     },
@@ -68,18 +69,25 @@ impl Reseeding {
     ///
     /// `entropy` must be 48 bytes of full entropy that are used for nothing else; the caller wipes its copy.
     pub fn seed(&mut self, entropy: &Seed, now_us: u64) {
-        let drbg = match std::mem::replace(&mut self.state, State::Unseeded) {
-            State::Unseeded => CtrDrbg::new(entropy, &self.personalization),
-            State::Seeded { mut drbg, .. } => {
-                drbg.reseed(entropy, &[0; SEED_LEN]);
-                drbg
+        match &mut self.state {
+            State::Unseeded => {
+                let drbg = Box::new(CtrDrbg::new(entropy, &self.personalization));
+                self.state = State::Seeded {
+                    drbg,
+                    at_us: now_us,
+                    answered: 0,
+                };
             }
-        };
-        self.state = State::Seeded {
-            drbg,
-            at_us: now_us,
-            answered: 0,
-        };
+            State::Seeded {
+                drbg,
+                at_us,
+                answered,
+            } => {
+                drbg.reseed(entropy, &[0; SEED_LEN]);
+                *at_us = now_us;
+                *answered = 0;
+            }
+        }
     }
 
     /// Whether it was ever seeded, and so answers.

@@ -159,7 +159,7 @@ pub fn multi_mmc(bits: &[u8]) -> f64 {
         let mut won = false;
         // A pattern that never came can't have come with more bits before it.
         let mut came = true;
-        for depth in 0..i.min(Followers::LONGEST) {
+        for (depth, entries) in entries.iter_mut().enumerate().take(i) {
             let counts = followers.of(history, depth + 1);
             let prediction = likelier(*counts).filter(|_| came);
             came = prediction.is_some();
@@ -170,9 +170,9 @@ pub fn multi_mmc(bits: &[u8]) -> f64 {
             let count = &mut counts[usize::from(bit)];
             if *count > 0 {
                 *count += 1;
-            } else if entries[depth] < MOST_ENTRIES {
+            } else if *entries < MOST_ENTRIES {
                 *count = 1;
-                entries[depth] += 1;
+                *entries += 1;
             }
         }
         if i >= 2 {

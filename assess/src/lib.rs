@@ -119,10 +119,11 @@ impl Assessment {
             ("Assessed", self.options.what.clone()),
             (
                 "Bytes",
-                format!(
-                    "{} (the first ones read; limit {})",
-                    self.stream.bytes, self.options.max_bytes
-                ),
+                if self.stream.bytes < self.options.max_bytes {
+                    format!("{}, then the input ended", self.stream.bytes)
+                } else {
+                    format!("{}, as many as were asked for", self.stream.bytes)
+                },
             ),
         ];
         if !self.options.when.is_empty() {

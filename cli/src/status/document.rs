@@ -12,7 +12,7 @@ use serde_json::Value;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Gateway {
-    /// `serving`, `waiting` or `stalled`.
+    /// `serving`, `waiting`, `stalled` or `latched`.
     pub state: String,
     /// Why the state is not `serving`, and what else an operator should know.
     pub reasons: Vec<String>,
@@ -40,12 +40,21 @@ pub struct Gateway {
     pub clock_skew_seconds: Option<f64>,
     /// Who reads.
     pub readers: Readers,
+    /// What the gateway's own health tests say; see [`super::health`].
+    pub health: Option<Value>,
+    /// Alarms, where they are listed by themselves.
+    pub alarms: Vec<Value>,
 }
 
 impl Gateway {
     /// Whether readers get bytes.
     pub fn is_serving(&self) -> bool {
         self.state == "serving"
+    }
+
+    /// Whether nothing more is served until an operator acts.
+    pub fn is_latched(&self) -> bool {
+        self.state == "latched"
     }
 }
 
@@ -127,6 +136,8 @@ pub struct Source {
     pub state: Option<Value>,
     /// Seconds since the collector's report.
     pub age_seconds: Option<f64>,
+    /// What the collector's health tests say of it; see [`super::health`].
+    pub health: Option<Value>,
 }
 
 /// Readers at this moment.
@@ -141,7 +152,7 @@ pub struct Readers {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Collector {
-    /// `running`; or `silent`, `failed`, `ended`: what the noise source does.
+    /// `running`; or `silent`, `failed`, `ended`, `latched`: what the noise source does.
     pub state: String,
     /// Seconds since the start of the process.
     pub uptime_seconds: f64,
@@ -149,6 +160,12 @@ pub struct Collector {
     pub version: String,
     /// The noise source.
     pub source: Acquired,
+    /// All of them, if there are several.
+    pub sources: Vec<Acquired>,
+    /// What the health tests say of what is sent; see [`super::health`].
+    pub health: Option<Value>,
+    /// Alarms, where they are listed by themselves.
+    pub alarms: Vec<Value>,
     /// The gateways that it sends to.
     pub gateways: Vec<Destination>,
 }
@@ -157,6 +174,27 @@ impl Collector {
     /// Whether bytes leave for a gateway.
     pub fn is_sending(&self) -> bool {
         self.state == "running"
+    }
+
+    /// Whether nothing more is sent until an operator acts.
+    pub fn is_latched(&self) -> bool {
+        self.state == "latched"
+    }
+
+    /// The noise sources, one or several.
+    pub fn all_sources(&self) -> &[Acquired] {
+        if self.sources.is_empty() {
+            std::slice::from_ref(&self.source)
+        } else {
+            &self.sources
+        }
+    }
+
+    /// Bytes read from all sources, since the start.
+    pub fn bytes_acquired(&self) -> u64 {
+        self.all_sources()
+            .iter()
+            .fold(0, |sum, source| sum.saturating_add(source.bytes_acquired))
     }
 }
 
@@ -172,8 +210,12 @@ pub struct Acquired {
     pub serial: Option<String>,
     /// Why it cannot be read.
     pub error: Option<String>,
+    /// What it does.
+    pub state: Option<Value>,
     /// Bytes read from it, since the start.
     pub bytes_acquired: u64,
+    /// What the health tests say of it; see [`super::health`].
+    pub health: Option<Value>,
 }
 
 /// A gateway as the collector sees it: an address it sends to and never hears from.

@@ -157,3 +157,54 @@ fn a_collector_is_told_in_full() {
         );
     }
 }
+
+#[test]
+fn a_latch_is_told_with_its_remedy() {
+    let document = r#"{"state":"latched","reasons":["the health tests at this gateway have latched"],
+      "sources":[{"kind":"usb","name":"left","state":"latched","health":{"state":"latched","permanent-alarms":1,
+        "last-alarm":{"source":"left","test":"repetition-bits","tier":"permanent","statistic":61,"limit":61}}}],
+      "health":{"state":"latched","examined-bytes":65536,"passed-bytes":65536}}"#;
+    let words = render::gateway(Path::new("/qrng"), &gateway(document), None);
+    for expected in [
+        "gateway /qrng LATCHED",
+        "because   the health tests at this gateway have latched",
+        "then: qrng clear --gateway RUNTIME-DIRECTORY",
+        "source    left (usb), latched",
+        "health    latched, 0 intermittent and 1 permanent alarms",
+        "alarm     permanent alarm of the repetition-bits test on left: 61 against a limit of 61",
+        "health    at this gateway: latched, 65.5 kB examined",
+    ] {
+        assert!(
+            words.contains(expected),
+            "{expected:?} is missing in\n{words}"
+        );
+    }
+    let look = || sample::<Gateway>(document);
+    assert_eq!(verdict(&look(), &Err(Trouble::Absent(String::new()))), 1);
+}
+
+#[test]
+fn several_sources_of_a_collector_are_told_each() {
+    let document = r#"{"state":"latched","source":{"name":"unused"},"sources":[
+      {"kind":"usb","name":"left","state":"running","bytes_acquired":5,"health":{"state":"passing"}},
+      {"kind":"usb","name":"right","state":"latched","bytes_acquired":7,"error":"its health tests failed"}]}"#;
+    let Ok(now) = sample::<Collector>(document) else {
+        panic!("it is a document");
+    };
+    assert_eq!(now.document.bytes_acquired(), 12);
+    let words = render::collector(&now, None);
+    for expected in [
+        "collector LATCHED",
+        "qrng clear --collector",
+        "source    left (usb), running",
+        "health    passing",
+        "source    right (usb), latched",
+        "because   its health tests failed",
+    ] {
+        assert!(
+            words.contains(expected),
+            "{expected:?} is missing in\n{words}"
+        );
+    }
+    assert!(!words.contains("unused"));
+}

@@ -122,7 +122,7 @@ impl Assessment {
                 if self.stream.bytes < self.options.max_bytes {
                     format!("{}, then the input ended", self.stream.bytes)
                 } else {
-                    format!("{}, as many as were asked for", self.stream.bytes)
+                    self.stream.bytes.to_string()
                 },
             ),
         ];

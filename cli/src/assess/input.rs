@@ -69,15 +69,15 @@ impl Input {
 
 /// The place in words, the bytes to take, and the mount of a gateway.
 ///
-/// Only a file with a length is known to end: then the report tells how much of it was taken, and
-/// the progress bar its end. A gateway's files have none.
+/// Only an ordinary file with a length is known to end: then the report tells how much of it was
+/// taken, and the progress bar knows its end.
 fn described(path: &Path, metadata: &Metadata, limit: u64) -> (String, u64, Option<PathBuf>) {
     let name = path.display();
+    if let Some((mount, sources)) = gateway_of(path) {
+        return (format!("{name}, {sources}"), limit, Some(mount));
+    }
     match metadata.len() {
-        0 => match gateway_of(path) {
-            Some((mount, sources)) => (format!("{name}, {sources}"), limit, Some(mount)),
-            None => (name.to_string(), limit, None),
-        },
+        0 => (name.to_string(), limit, None),
         len if len <= limit => (format!("{name}, all of it"), len, None),
         len => {
             let (first, all) = (text::memory(limit), text::memory(len));
@@ -86,12 +86,12 @@ fn described(path: &Path, metadata: &Metadata, limit: u64) -> (String, u64, Opti
     }
 }
 
-/// The mount that a file without a length belongs to, if a gateway serves it, and its noise sources.
+/// The mount that a file belongs to, if a gateway serves it, and its noise sources.
 fn gateway_of(path: &Path) -> Option<(PathBuf, String)> {
     let mount = fs::canonicalize(path).ok()?.parent()?.to_path_buf();
     let sample = look_at_gateway(&mount).ok()?;
-    let sources = sources(&sample.document);
-    Some((mount, sources))
+    let served = !sample.document.state.is_empty();
+    served.then(|| (mount, sources(&sample.document)))
 }
 
 fn sources(gateway: &Gateway) -> String {

@@ -8,8 +8,8 @@
 //!                                          findings, each with its own verdict ──> Assessment: text(), html()
 //! ```
 //!
-//! Memory is bounded whatever the input: one sequence unpacked (1 MiB), its spectrum (16 MiB) and the marks of the
-//! search for repeats (at most 2^20). So is time, by [`Options::max_bytes`].
+//! Memory is bounded whatever the input: one sequence unpacked (1 MiB), its spectrum and what makes it (about 50 MiB)
+//! and the marks of the search for repeats (at most 2^20). So is time, by [`Options::max_bytes`].
 //!
 //! A verdict fails at a stated significance, so a good input fails with a stated probability: each check fails good
 //! bits with probability [`Options::alpha`], one in a million if not set otherwise.

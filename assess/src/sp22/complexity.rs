@@ -2,10 +2,16 @@
 
 use super::goodness_of_fit;
 
+/// Probabilities of the seven classes (section 3.10). The table of section 2.10.4 has 0.01047 for the first, a misprint
+/// of 1/96.
+const CLASSES: [f64; 7] = [1.0 / 96.0, 0.03125, 0.125, 0.5, 0.25, 0.0625, 1.0 / 48.0];
+
 /// Linear complexity of blocks of `block` bits (section 2.10).
 pub fn linear_complexity(bits: &[u8], block: usize) -> f64 {
-    // Section 3.10. The table of section 2.10.4 has 0.01047 for the first, a misprint of 1/96.
-    const PROBABILITIES: [f64; 7] = [1.0 / 96.0, 0.03125, 0.125, 0.5, 0.25, 0.0625, 1.0 / 48.0];
+    linear_complexity_against(bits, block, &CLASSES)
+}
+
+pub(super) fn linear_complexity_against(bits: &[u8], block: usize, classes: &[f64; 7]) -> f64 {
     let m = block as f64;
     let sign = if block.is_multiple_of(2) { 1.0 } else { -1.0 };
     let mean = m / 2.0 + (9.0 - sign) / 36.0 - (m / 3.0 + 2.0 / 9.0) / 2_f64.powf(m);
@@ -15,7 +21,7 @@ pub fn linear_complexity(bits: &[u8], block: usize) -> f64 {
         let class = (t + 2.5).ceil().clamp(0.0, 6.0);
         counts[class as usize] += 1;
     }
-    goodness_of_fit(&counts, &PROBABILITIES)
+    goodness_of_fit(&counts, classes)
 }
 
 /// The shortest linear feedback shift register that makes `bits` (Berlekamp and Massey), 64 coefficients a word.

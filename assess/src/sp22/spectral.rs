@@ -2,6 +2,12 @@
 
 use crate::special::two_sided;
 use rustfft::{FftPlanner, num_complex::Complex};
+use std::cell::RefCell;
+
+thread_local! {
+    /// Keeps the factors of each length: making them anew takes longer than a transform.
+    static PLANNER: RefCell<FftPlanner<f64>> = RefCell::new(FftPlanner::new());
+}
 
 /// Peaks of the spectrum that stay below the 95 % line (section 2.6).
 pub fn dft(bits: &[u8]) -> f64 {
@@ -10,7 +16,8 @@ pub fn dft(bits: &[u8]) -> f64 {
         .iter()
         .map(|&bit| Complex::new(f64::from(bit) * 2.0 - 1.0, 0.0))
         .collect();
-    FftPlanner::new().plan_fft_forward(n).process(&mut wave);
+    let plan = PLANNER.with_borrow_mut(|planner| planner.plan_fft_forward(n));
+    plan.process(&mut wave);
     let line = (n as f64 * (1.0_f64 / 0.05).ln()).sqrt();
     let below = wave[..n / 2]
         .iter()

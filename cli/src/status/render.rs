@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Sample;
-use super::document::{Acquired, Collector, Gateway, Session, Source};
+use super::document::{Acquired, Collector, Combining, Conditioning, Gateway, Session, Source};
 use super::health::{self, Lines};
 use crate::text;
 
@@ -50,7 +50,10 @@ pub fn gateway(mount: &Path, now: &Sample<Gateway>, before: Option<&Sample<Gatew
     for reason in &it.reasons {
         line(&mut out, "because", reason);
     }
-    if it.is_latched() {
+    if it.is_latched_at_collector() {
+        let words = format!("on the collector's host, {}", remedy("collector"));
+        line(&mut out, "remedy", &words);
+    } else if it.is_latched() {
         line(&mut out, "remedy", &remedy("gateway"));
     }
     line(&mut out, "buffer", &buffer(it));
@@ -133,13 +136,19 @@ fn buffer(it: &Gateway) -> String {
 
 fn bytes(it: &Gateway) -> String {
     let bytes = &it.bytes;
-    format!(
+    let mut words = format!(
         "{} admitted   {} served   {} destroyed   {} overflowed",
         text::bytes(bytes.admitted),
         text::bytes(bytes.served),
         text::bytes(bytes.destroyed),
         text::bytes(bytes.overflow())
-    )
+    );
+    for (count, what) in [(bytes.withheld, "withheld"), (bytes.generated, "generated")] {
+        if count > 0 {
+            let _ = write!(words, "   {} {what}", text::bytes(count));
+        }
+    }
+    words
 }
 
 fn packets(it: &Gateway) -> String {
@@ -228,16 +237,20 @@ fn described(source: &Source) -> String {
 pub fn collector(now: &Sample<Collector>, before: Option<&Sample<Collector>>) -> String {
     let it = &now.document;
     let mut out = headline("collector", &it.state, "", &it.version, it.uptime_seconds);
+    for reason in &it.reasons {
+        line(&mut out, "because", reason);
+    }
     if it.is_latched() {
         line(&mut out, "remedy", &remedy("collector"));
     }
     for source in it.all_sources() {
         acquired(&mut out, source);
     }
-    lines(&mut out, health::lines(it.health.as_ref()));
-    lines(&mut out, health::alarms(&it.alarms));
+    if let Some(combining) = &it.combining {
+        line(&mut out, "combined", &combined(combining));
+    }
     let rates = [
-        per_second(now, before, Collector::bytes_acquired),
+        per_second(now, before, |it| it.source.bytes_acquired),
         per_second(now, before, |it| {
             it.gateways.iter().map(|gateway| gateway.sent_bytes).sum()
         }),
@@ -273,5 +286,28 @@ fn acquired(out: &mut String, it: &Acquired) {
     if let Some(error) = &it.error {
         line(out, "because", error);
     }
+    if let Some(conditioning) = &it.conditioning
+        && !matches!(conditioning.method.as_str(), "" | "none")
+    {
+        line(out, "refined", &conditioned(conditioning));
+    }
     lines(out, health::lines(it.health.as_ref()));
+}
+
+fn conditioned(it: &Conditioning) -> String {
+    match (it.min_entropy_per_bit_before, it.min_entropy_per_bit_after) {
+        (Some(before), Some(after)) => format!(
+            "by {}: min-entropy claimed {before} of a bit before, {after} after",
+            it.method
+        ),
+        _ => format!("by {}", it.method),
+    }
+}
+
+fn combined(it: &Combining) -> String {
+    let mut words = format!("by {}, {} working", it.method, it.sources_working);
+    if let Some(stopped) = &it.stopped {
+        let _ = write!(words, "   STOPPED: {stopped}");
+    }
+    words
 }

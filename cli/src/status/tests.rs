@@ -179,19 +179,34 @@ fn a_latch_is_told_with_its_remedy() {
             "{expected:?} is missing in\n{words}"
         );
     }
+    let at_collector = document.replace(
+        r#""health":{"state":"latched","examined"#,
+        r#""bytes":{"withheld":5},"health":{"state":"passing","examined"#,
+    );
+    let words = render::gateway(Path::new("/qrng"), &gateway(&at_collector), None);
+    assert!(
+        words.contains("on the collector's host, find out") && words.contains("clear --collector"),
+        "{words}"
+    );
+    assert!(
+        words.contains("   5 B withheld") && !words.contains("generated"),
+        "{words}"
+    );
     let look = || sample::<Gateway>(document);
     assert_eq!(verdict(&look(), &Err(Trouble::Absent(String::new()))), 1);
 }
 
 #[test]
 fn several_sources_of_a_collector_are_told_each() {
-    let document = r#"{"state":"latched","source":{"name":"unused"},"sources":[
-      {"kind":"usb","name":"left","state":"running","bytes_acquired":5,"health":{"state":"passing"}},
-      {"kind":"usb","name":"right","state":"latched","bytes_acquired":7,"error":"its health tests failed"}]}"#;
+    let document = r#"{"state":"latched","reasons":["right has latched"],"source":{"name":"unused","bytes_acquired":12},"sources":[
+      {"kind":"usb","name":"left","state":"running","health":{"state":"passing"},
+       "conditioning":{"method":"matrix","min_entropy_per_bit_before":0.9,"min_entropy_per_bit_after":0.999}},
+      {"kind":"usb","name":"right","state":"latched","error":"its health tests failed","conditioning":{"method":"none"}}],
+      "combining":{"method":"xor","on_failure":"stop","sources_working":1,"stopped":"right is needed"}}"#;
     let Ok(now) = sample::<Collector>(document) else {
         panic!("it is a document");
     };
-    assert_eq!(now.document.bytes_acquired(), 12);
+    assert_eq!(now.document.source.bytes_acquired, 12);
     let words = render::collector(&now, None);
     for expected in [
         "collector LATCHED",
@@ -200,6 +215,9 @@ fn several_sources_of_a_collector_are_told_each() {
         "health    passing",
         "source    right (usb), latched",
         "because   its health tests failed",
+        "because   right has latched",
+        "refined   by matrix: min-entropy claimed 0.9 of a bit before, 0.999 after",
+        "combined  by xor, 1 working   STOPPED: right is needed",
     ] {
         assert!(
             words.contains(expected),

@@ -22,9 +22,13 @@ BLOCKS = [32, 4096, 64 * 1024, 128 * 1024, MIB]
 # Bytes per reader and measurement: enough for some tenths of a second with the slowest subject.
 VOLUME = {32: 1_280_000, 4096: 48 * MIB, 64 * 1024: 96 * MIB, 128 * 1024: 96 * MIB, MIB: 128 * MIB}
 READERS = [1, 2]
+PARTS = ["reads", "generator", "chain", "cpu", "memory", "core"]
 FILLED_BUFFER = 512 * MIB
 CHAIN_BUFFER = 16 * MIB
 CHAIN_VOLUME = 512 * MIB
+GENERATOR_VOLUME = 2048 * MIB
+# Good data that the health tests go through, in MiB, for speed and false alarms.
+CORE_MEBIBYTES = 1024
 RATES = [("idle", None), ("0.5 MB/s", 500_000), ("2 MB/s", 2_000_000), ("30 MB/s", 30_000_000)]
 # The clock ticks that a kernel without schedstat gives are 10 ms: long enough for 0.1 % of a core.
 CPU_SECONDS = 10
@@ -35,6 +39,8 @@ TARGETS = {
     ("ratio", 128 * 1024): (6.0, True),
     ("ratio", 4096): (0.8, True),
     ("floor", 32): (1.15, False),
+    ("generator", 1): (8.0, True),
+    ("generator", 2): (9.0, True),
     "chain": (1.0, True),
     "cpu idle": (0.5, False),
     "cpu 30 MB/s": (15.0, False),
@@ -97,6 +103,32 @@ def measure_reads(chain, floor, results, scale):
             subjects = [("urandom", "/dev/urandom"), ("floor", floor), ("gateway", chain.file("raw"))]
             for name, path in subjects:
                 results.add((name, block, readers), volume / dd(path, block, count, readers))
+
+
+def measure_generator(chain, results, scale):
+    """The gateway's own generator beside the kernel's, if this gateway has it."""
+    if not os.path.exists(chain.file("urandom")):
+        return
+    count = max(16, int(GENERATOR_VOLUME * scale) // MIB)
+    # Seeded by then: the buffer holds bytes.
+    chain.fill_to(MIB)
+    for readers in READERS:
+        for name, path in [("generator urandom", "/dev/urandom"), ("generator", chain.file("urandom"))]:
+            # The kernel's is slower; the same time is enough.
+            blocks = count if name == "generator" else max(16, count // 8)
+            results.add((name, MIB, readers), blocks * MIB * readers / dd(path, MIB, blocks, readers))
+
+
+def core_benches(scale):
+    """What the benchmarks of the core print: health tests and conditioning, without daemons."""
+    lines = ["", "## Health tests and conditioning, on one core", "", "```"]
+    for name, more in [("health", ["--", str(max(64, int(CORE_MEBIBYTES * scale)))]), ("condition", [])]:
+        command = ["cargo", "bench", "--quiet", "-p", "qrng", "--bench", name, *more]
+        ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if ended.returncode != 0:
+            raise Trouble(f"{' '.join(command)} ended with code {ended.returncode}\n{ended.stdout}")
+        lines += [f"{name}:", *ended.stdout.rstrip().splitlines(), ""]
+    return lines[:-1] + ["```"]
 
 
 def measure_chain(chain, results, scale):
@@ -212,6 +244,20 @@ def report_reads(results):
     return lines
 
 
+def report_generator(results):
+    lines = ["", "## The gateway's urandom, 1 MiB reads", ""]
+    rows = []
+    for readers in READERS:
+        own, kernel = ("generator", MIB, readers), ("generator urandom", MIB, readers)
+        ratios, single = results.ratios(own, kernel), results.ratios(own, ("generator urandom", MIB, 1))
+        limit, passed = verdict(statistics.median(ratios), TARGETS["generator", readers])
+        rows.append([str(readers), rate(results.median(kernel)), rate(results.median(own)),
+                     f"{statistics.median(ratios):.2f} ({spread(ratios)})",
+                     f"{statistics.median(single):.2f} ({spread(single)})", limit, passed])
+    return lines + table(["readers", "/dev/urandom", "gateway's urandom", "ratio, as many readers each",
+                          "ratio to one reader of /dev/urandom", "target", ""], rows)
+
+
 def report_rest(results):
     lines = ["", "## Whole chain, processor time, memory", ""]
     rows = []
@@ -248,8 +294,10 @@ def report(results, rounds):
         f"{os.cpu_count()} CPUs ({model}), Linux {platform.release()}; {rounds} interleaved rounds; "
         "medians, with the smallest and largest ratio in brackets."
     ]
-    if any(isinstance(name, tuple) for name in results.rounds):
+    if ("gateway", MIB, 1) in results:
         lines += report_reads(results)
+    if ("generator", MIB, 1) in results:
+        lines += report_generator(results)
     if any(not isinstance(name, tuple) for name in results.rounds):
         lines += report_rest(results)
     return "\n".join(lines)
@@ -261,13 +309,13 @@ def parse_arguments():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="one round, small volumes: shows that it runs")
     parser.add_argument("--out", help="write the tables here too, as Markdown")
-    parser.add_argument("--only", choices=["reads", "chain", "cpu", "memory"], action="append",
+    parser.add_argument("--only", choices=PARTS, action="append",
                         help="measure this part alone (can be given several times)")
     return parser.parse_args()
 
 
 def run(arguments):
-    parts = arguments.only or ["reads", "chain", "cpu", "memory"]
+    parts = arguments.only or PARTS
     rounds = 1 if arguments.quick else arguments.rounds
     scale = 0.1 if arguments.quick else 1.0
     results = Results()
@@ -275,7 +323,7 @@ def run(arguments):
         unlimited = 'kind = "simulator"\nrate = "unlimited"'
         floor = world.floor() if "reads" in parts else None
         filled = chain = None
-        if "reads" in parts or "memory" in parts:
+        if {"reads", "generator", "memory"} & set(parts):
             filled = Chain(world, "filled", FILLED_BUFFER, unlimited)
             filled.hold()
         if "chain" in parts:
@@ -285,13 +333,17 @@ def run(arguments):
             print(f"round {number + 1} of {rounds}", file=sys.stderr)
             if "reads" in parts:
                 measure_reads(filled, floor, results, scale)
+            if "generator" in parts:
+                measure_generator(filled, results, scale)
             if chain is not None:
                 measure_chain(chain, results, scale)
             if "memory" in parts:
                 measure_memory(filled, results)
             if "cpu" in parts:
                 measure_cpu(world, results, 3 if arguments.quick else CPU_SECONDS, number)
-    return report(results, rounds)
+    text = report(results, rounds)
+    # By themselves, with no daemon beside them.
+    return "\n".join([text, *core_benches(scale)]) if "core" in parts else text
 
 
 def main():

@@ -11,6 +11,8 @@ package_of() {
         ps | pgrep | sysctl) echo procps ;;
         unshare | setpriv | mountpoint | findmnt) echo util-linux ;;
         ip) echo iproute2 ;;
+        # The same program is in rng-tools-debian; this package is the smaller one.
+        rngtest) echo rng-tools5 ;;
         dd | shuf | timeout | head | tail) echo coreutils ;;
         *) echo "$1" ;;
     esac

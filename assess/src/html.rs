@@ -11,7 +11,7 @@ body{font:16px/1.5 system-ui,sans-serif;color:var(--fg);background:var(--bg);max
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}
 .verdict{font-size:1.15rem;padding:.75rem 1rem;border-left:.4rem solid var(--good)}.verdict.bad{border-color:var(--bad)}
 table{border-collapse:collapse;width:100%;font-size:.9rem}th,td{text-align:left;vertical-align:top;padding:.3rem .6rem;border-bottom:1px solid var(--line)}
-td.p{white-space:nowrap}.passed{color:var(--good)}.failed{color:var(--bad);font-weight:bold}.none,figcaption{color:var(--soft)}
+td.p,td.from{white-space:nowrap}.passed{color:var(--good)}.failed{color:var(--bad);font-weight:bold}.none,figcaption{color:var(--soft)}
 figure{margin:1rem 0}svg{width:100%;height:auto;border:1px solid var(--line)}
 img{width:512px;max-width:100%;image-rendering:pixelated;border:1px solid var(--line)}
 .data{fill:var(--data)}.line{fill:none;stroke:var(--data);stroke-width:1.5}.axis{fill:none;stroke:var(--soft)}.limit{fill:none;stroke:var(--bad);stroke-dasharray:4 3}
@@ -73,17 +73,30 @@ fn pictures(html: &mut String, assessment: &Assessment) {
             caption,
         );
     }
+    let bytes = stream.bytes as f64;
+    let share = bytes / 256.0;
     figure(
         &picture::histogram(stream),
-        "How often each byte from 0 to 255 came, around the even share. Dashed: four standard deviations.",
+        &format!(
+            "How often each byte from 0 to 255 came, around the even share of {share:.0}. \
+             Dashed: four standard deviations, {:.0} more or fewer.",
+            4.0 * (share * 255.0 / 256.0).sqrt()
+        ),
     );
     figure(
         &picture::autocorrelation(stream),
-        "Correlation of each bit with the bit 1 to 64 places before. Dashed: four standard deviations.",
+        &format!(
+            "Correlation of each bit with the bit 1 to 64 places before. Dashed: four standard deviations, {:.6}.",
+            4.0 * stream.autocorrelation_deviation()
+        ),
     );
     figure(
         &picture::running_bias(stream),
-        "Ones more than zeros as the bits came, from the first to the last. Dashed: four standard deviations.",
+        &format!(
+            "Ones more than zeros as the bits came, from the first to the last. \
+             Dashed: four standard deviations, {:.0} at the end.",
+            4.0 * (8.0 * bytes).sqrt()
+        ),
     );
 }
 
@@ -97,7 +110,7 @@ fn findings(html: &mut String, assessment: &Assessment) {
         };
         let _ = writeln!(
             html,
-            "<tr><td class=\"{class}\">{}</td><td>{}</td><td>{}</td><td class=\"p\">{}</td><td>{}</td></tr>",
+            "<tr><td class=\"{class}\">{}</td><td>{}</td><td class=\"from\">{}</td><td class=\"p\">{}</td><td>{}</td></tr>",
             finding.verdict.word(),
             escape(&finding.name),
             escape(&finding.source),

@@ -119,10 +119,11 @@ impl Assessment {
             ("Assessed", self.options.what.clone()),
             (
                 "Bytes",
-                format!(
-                    "{} (the first ones read; limit {})",
-                    self.stream.bytes, self.options.max_bytes
-                ),
+                if self.stream.bytes < self.options.max_bytes {
+                    format!("{}, then the input ended", self.stream.bytes)
+                } else {
+                    self.stream.bytes.to_string()
+                },
             ),
         ];
         if !self.options.when.is_empty() {

@@ -10,6 +10,7 @@
 //! no mount, on the other one a mount and no collector. So one of the two is enough.
 
 pub mod document;
+mod health;
 pub mod render;
 
 use std::fs;

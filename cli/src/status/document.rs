@@ -12,7 +12,7 @@ use serde_json::Value;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Gateway {
-    /// `serving`, `waiting` or `stalled`.
+    /// `serving`, `waiting`, `stalled` or `latched`.
     pub state: String,
     /// Why the state is not `serving`, and what else an operator should know.
     pub reasons: Vec<String>,
@@ -40,12 +40,33 @@ pub struct Gateway {
     pub clock_skew_seconds: Option<f64>,
     /// Who reads.
     pub readers: Readers,
+    /// What the gateway's own health tests say; see [`super::health`].
+    pub health: Option<Value>,
+    /// Alarms, where they are listed by themselves.
+    pub alarms: Vec<Value>,
 }
 
 impl Gateway {
     /// Whether readers get bytes.
     pub fn is_serving(&self) -> bool {
         self.state == "serving"
+    }
+
+    /// Whether nothing more is served until an operator acts.
+    pub fn is_latched(&self) -> bool {
+        self.state == "latched"
+    }
+
+    /// Whether it is the collector that has latched, and not this gateway's own tests.
+    pub fn is_latched_at_collector(&self) -> bool {
+        let latched = |state: Option<&Value>| state.is_some_and(|state| state == "latched");
+        let own = self.health.as_ref().and_then(|health| health.get("state"));
+        self.is_latched()
+            && !latched(own)
+            && self
+                .sources
+                .iter()
+                .any(|source| latched(source.state.as_ref()))
     }
 }
 
@@ -77,6 +98,10 @@ pub struct Bytes {
     pub overflow_discarded: u64,
     /// Old bytes replaced because the buffer was full.
     pub overflow_replaced: u64,
+    /// Verified, and destroyed because the health tests did not let them pass.
+    pub withheld: u64,
+    /// Made by the gateway's generators, for `random` and `urandom`.
+    pub generated: u64,
 }
 
 impl Bytes {
@@ -127,6 +152,8 @@ pub struct Source {
     pub state: Option<Value>,
     /// Seconds since the collector's report.
     pub age_seconds: Option<f64>,
+    /// What the collector's health tests say of it; see [`super::health`].
+    pub health: Option<Value>,
 }
 
 /// Readers at this moment.
@@ -141,14 +168,20 @@ pub struct Readers {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Collector {
-    /// `running`; or `silent`, `failed`, `ended`: what the noise source does.
+    /// `running`; or `silent`, `failed`, `ended`, `latched`: what the noise source does.
     pub state: String,
+    /// Why the state is not `running`, and what else an operator should know.
+    pub reasons: Vec<String>,
     /// Seconds since the start of the process.
     pub uptime_seconds: f64,
     /// Version of the collector.
     pub version: String,
-    /// The noise source.
+    /// The noise source, or the first of several with the bytes of all together.
     pub source: Acquired,
+    /// All of them, if there are several.
+    pub sources: Vec<Acquired>,
+    /// How several of them become one.
+    pub combining: Option<Combining>,
     /// The gateways that it sends to.
     pub gateways: Vec<Destination>,
 }
@@ -157,6 +190,20 @@ impl Collector {
     /// Whether bytes leave for a gateway.
     pub fn is_sending(&self) -> bool {
         self.state == "running"
+    }
+
+    /// Whether nothing more is sent until an operator acts.
+    pub fn is_latched(&self) -> bool {
+        self.state == "latched"
+    }
+
+    /// The noise sources, one or several.
+    pub fn all_sources(&self) -> &[Acquired] {
+        if self.sources.is_empty() {
+            std::slice::from_ref(&self.source)
+        } else {
+            &self.sources
+        }
     }
 }
 
@@ -172,8 +219,40 @@ pub struct Acquired {
     pub serial: Option<String>,
     /// Why it cannot be read.
     pub error: Option<String>,
+    /// What it does.
+    pub state: Option<Value>,
     /// Bytes read from it, since the start.
     pub bytes_acquired: u64,
+    /// How its bytes are conditioned.
+    pub conditioning: Option<Conditioning>,
+    /// What the health tests say of it; see [`super::health`].
+    pub health: Option<Value>,
+}
+
+/// How the bytes of a source are conditioned.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Conditioning {
+    /// Method, `none` if they are not.
+    pub method: String,
+    /// Bits of min-entropy in one bit that are claimed of the source.
+    pub min_entropy_per_bit_before: Option<f64>,
+    /// The same of what comes out.
+    pub min_entropy_per_bit_after: Option<f64>,
+}
+
+/// How several sources become one.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Combining {
+    /// `xor` or `hkdf`.
+    pub method: String,
+    /// `stop` or `continue`.
+    pub on_failure: String,
+    /// Sources that deliver.
+    pub sources_working: u64,
+    /// Why nothing is sent.
+    pub stopped: Option<String>,
 }
 
 /// A gateway as the collector sees it: an address it sends to and never hears from.

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Sample;
-use super::document::{Collector, Gateway, Session, Source};
+use super::document::{Acquired, Collector, Combining, Conditioning, Gateway, Session, Source};
+use super::health::{self, Lines};
 use crate::text;
 
 /// Cells of the fill bar.
@@ -14,6 +15,12 @@ const BAR_WIDTH: usize = 30;
 fn line(out: &mut String, label: &str, words: &str) {
     // Writing to a String cannot fail.
     let _ = write!(out, "\n  {label:<9} {words}");
+}
+
+fn lines(out: &mut String, lines: Lines) {
+    for (label, words) in lines {
+        line(out, label, &words);
+    }
 }
 
 /// The growth of a counter in bytes (or packets) a second between two samples.
@@ -43,6 +50,12 @@ pub fn gateway(mount: &Path, now: &Sample<Gateway>, before: Option<&Sample<Gatew
     for reason in &it.reasons {
         line(&mut out, "because", reason);
     }
+    if it.is_latched_at_collector() {
+        let words = format!("on the collector's host, {}", remedy("collector"));
+        line(&mut out, "remedy", &words);
+    } else if it.is_latched() {
+        line(&mut out, "remedy", &remedy("gateway"));
+    }
     line(&mut out, "buffer", &buffer(it));
     let rates = [
         per_second(now, before, |it| it.bytes.admitted),
@@ -59,10 +72,13 @@ pub fn gateway(mount: &Path, now: &Sample<Gateway>, before: Option<&Sample<Gatew
     line(&mut out, "session", &session(it));
     for source in &it.sources {
         line(&mut out, "source", &described(source));
+        lines(&mut out, health::lines(source.health.as_ref()));
     }
     if it.sources.is_empty() && !it.kinds.is_empty() {
         line(&mut out, "source", &it.kinds.join(", "));
     }
+    lines(&mut out, here(health::lines(it.health.as_ref())));
+    lines(&mut out, health::alarms(&it.alarms));
     if it.readers.waiting > 0 {
         line(
             &mut out,
@@ -71,6 +87,20 @@ pub fn gateway(mount: &Path, now: &Sample<Gateway>, before: Option<&Sample<Gatew
         );
     }
     out
+}
+
+/// The same lines, told apart from what the collector says of its sources.
+fn here(lines: Lines) -> Lines {
+    lines
+        .into_iter()
+        .map(|(label, words)| (label, format!("at this gateway: {words}")))
+        .collect()
+}
+
+fn remedy(daemon: &str) -> String {
+    format!(
+        "find out what is wrong with the noise source, then: qrng clear --{daemon} RUNTIME-DIRECTORY"
+    )
 }
 
 fn headline(who: &str, state: &str, place: &str, version: &str, uptime: f64) -> String {
@@ -106,13 +136,19 @@ fn buffer(it: &Gateway) -> String {
 
 fn bytes(it: &Gateway) -> String {
     let bytes = &it.bytes;
-    format!(
+    let mut words = format!(
         "{} admitted   {} served   {} destroyed   {} overflowed",
         text::bytes(bytes.admitted),
         text::bytes(bytes.served),
         text::bytes(bytes.destroyed),
         text::bytes(bytes.overflow())
-    )
+    );
+    for (count, what) in [(bytes.withheld, "withheld"), (bytes.generated, "generated")] {
+        if count > 0 {
+            let _ = write!(words, "   {} {what}", text::bytes(count));
+        }
+    }
+    words
 }
 
 fn packets(it: &Gateway) -> String {
@@ -201,15 +237,17 @@ fn described(source: &Source) -> String {
 pub fn collector(now: &Sample<Collector>, before: Option<&Sample<Collector>>) -> String {
     let it = &now.document;
     let mut out = headline("collector", &it.state, "", &it.version, it.uptime_seconds);
-    let source = Source {
-        kind: it.source.kind.clone(),
-        name: it.source.name.clone(),
-        serial: it.source.serial.clone(),
-        ..Source::default()
-    };
-    line(&mut out, "source", &described(&source));
-    if let Some(error) = &it.source.error {
-        line(&mut out, "because", error);
+    for reason in &it.reasons {
+        line(&mut out, "because", reason);
+    }
+    if it.is_latched() {
+        line(&mut out, "remedy", &remedy("collector"));
+    }
+    for source in it.all_sources() {
+        acquired(&mut out, source);
+    }
+    if let Some(combining) = &it.combining {
+        line(&mut out, "combined", &combined(combining));
     }
     let rates = [
         per_second(now, before, |it| it.source.bytes_acquired),
@@ -234,4 +272,42 @@ pub fn collector(now: &Sample<Collector>, before: Option<&Sample<Collector>>) ->
         line(&mut out, "sends to", &words);
     }
     out
+}
+
+fn acquired(out: &mut String, it: &Acquired) {
+    let source = Source {
+        kind: it.kind.clone(),
+        name: it.name.clone(),
+        serial: it.serial.clone(),
+        state: it.state.clone(),
+        ..Source::default()
+    };
+    line(out, "source", &described(&source));
+    if let Some(error) = &it.error {
+        line(out, "because", error);
+    }
+    if let Some(conditioning) = &it.conditioning
+        && !matches!(conditioning.method.as_str(), "" | "none")
+    {
+        line(out, "refined", &conditioned(conditioning));
+    }
+    lines(out, health::lines(it.health.as_ref()));
+}
+
+fn conditioned(it: &Conditioning) -> String {
+    match (it.min_entropy_per_bit_before, it.min_entropy_per_bit_after) {
+        (Some(before), Some(after)) => format!(
+            "by {}: min-entropy claimed {before} of a bit before, {after} after",
+            it.method
+        ),
+        _ => format!("by {}", it.method),
+    }
+}
+
+fn combined(it: &Combining) -> String {
+    let mut words = format!("by {}, {} working", it.method, it.sources_working);
+    if let Some(stopped) = &it.stopped {
+        let _ = write!(words, "   STOPPED: {stopped}");
+    }
+    words
 }

@@ -157,3 +157,72 @@ fn a_collector_is_told_in_full() {
         );
     }
 }
+
+#[test]
+fn a_latch_is_told_with_its_remedy() {
+    let document = r#"{"state":"latched","reasons":["the health tests at this gateway have latched"],
+      "sources":[{"kind":"usb","name":"left","state":"latched","health":{"state":"latched","permanent-alarms":1,
+        "last-alarm":{"source":"left","test":"repetition-bits","tier":"permanent","statistic":61,"limit":61}}}],
+      "health":{"state":"latched","examined-bytes":65536,"passed-bytes":65536}}"#;
+    let words = render::gateway(Path::new("/qrng"), &gateway(document), None);
+    for expected in [
+        "gateway /qrng LATCHED",
+        "because   the health tests at this gateway have latched",
+        "then: qrng clear --gateway RUNTIME-DIRECTORY",
+        "source    left (usb), latched",
+        "health    latched, 0 intermittent and 1 permanent alarms",
+        "alarm     permanent alarm of the repetition-bits test on left: 61 against a limit of 61",
+        "health    at this gateway: latched, 65.5 kB examined",
+    ] {
+        assert!(
+            words.contains(expected),
+            "{expected:?} is missing in\n{words}"
+        );
+    }
+    let at_collector = document.replace(
+        r#""health":{"state":"latched","examined"#,
+        r#""bytes":{"withheld":5},"health":{"state":"passing","examined"#,
+    );
+    let words = render::gateway(Path::new("/qrng"), &gateway(&at_collector), None);
+    assert!(
+        words.contains("on the collector's host, find out") && words.contains("clear --collector"),
+        "{words}"
+    );
+    assert!(
+        words.contains("   5 B withheld") && !words.contains("generated"),
+        "{words}"
+    );
+    let look = || sample::<Gateway>(document);
+    assert_eq!(verdict(&look(), &Err(Trouble::Absent(String::new()))), 1);
+}
+
+#[test]
+fn several_sources_of_a_collector_are_told_each() {
+    let document = r#"{"state":"latched","reasons":["right has latched"],"source":{"name":"unused","bytes_acquired":12},"sources":[
+      {"kind":"usb","name":"left","state":"running","health":{"state":"passing"},
+       "conditioning":{"method":"matrix","min_entropy_per_bit_before":0.9,"min_entropy_per_bit_after":0.999}},
+      {"kind":"usb","name":"right","state":"latched","error":"its health tests failed","conditioning":{"method":"none"}}],
+      "combining":{"method":"xor","on_failure":"stop","sources_working":1,"stopped":"right is needed"}}"#;
+    let Ok(now) = sample::<Collector>(document) else {
+        panic!("it is a document");
+    };
+    assert_eq!(now.document.source.bytes_acquired, 12);
+    let words = render::collector(&now, None);
+    for expected in [
+        "collector LATCHED",
+        "qrng clear --collector",
+        "source    left (usb), running",
+        "health    passing",
+        "source    right (usb), latched",
+        "because   its health tests failed",
+        "because   right has latched",
+        "refined   by matrix: min-entropy claimed 0.9 of a bit before, 0.999 after",
+        "combined  by xor, 1 working   STOPPED: right is needed",
+    ] {
+        assert!(
+            words.contains(expected),
+            "{expected:?} is missing in\n{words}"
+        );
+    }
+    assert!(!words.contains("unused"));
+}

@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn offload_is_tried_again_after_a_pause() {
         let (socket, address) = receiver();
-        let stats = Stats::new(vec!["one".into()]);
+        let stats = Stats::new(vec![], vec!["one".into()]);
         stats.offload(0, false);
         let mut outlet = Outlet::open(&[address], None).unwrap();
         outlet.targets[0].refused_until = Some(Instant::now());

@@ -17,7 +17,7 @@ use super::waiting::{Parked, Waiting};
 use crate::tree::{Desk, NODES, Reading, Tree};
 
 /// Reads from this size on, in bytes, are answered without the turn: copying them takes longer than waking a thread.
-const LONG_READ: usize = 32 * 1024;
+const LONG_READ: usize = 256 * 1024;
 
 /// What the threads of one mount share.
 #[derive(Debug)]

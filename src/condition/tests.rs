@@ -68,9 +68,19 @@ fn sizes_are_words_and_shrink() {
 fn the_vendor_s_matrix_gives_the_known_answers() {
     let Some(path) = std::env::var_os("QRNG_VENDOR_MATRIX") else {
         // Straight to the descriptor: the test harness would hide what a passing test prints.
-        let words =
-            "SKIPPED known answers: QRNG_VENDOR_MATRIX does not name the vendor's matrix file";
-        writeln!(std::io::stderr(), "{words}").expect("standard error");
+        let line = "the_vendor_s_matrix_gives_the_known_answers: QRNG_VENDOR_MATRIX does not name the vendor's matrix file\n";
+        write!(std::io::stderr(), "SKIPPED: {line}").expect("standard error");
+        // What the test command counts and names at its end.
+        if let Some(log) = std::env::var_os("QRNG_SKIP_LOG") {
+            let mut log = std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(log);
+            let log = log
+                .as_mut()
+                .expect("QRNG_SKIP_LOG names a file that can be written");
+            log.write_all(line.as_bytes()).expect("the skip is noted");
+        }
         return;
     };
     let file = std::fs::read(path).expect("the file that QRNG_VENDOR_MATRIX names");

@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
@@ -17,9 +18,10 @@ use qrng::packet::{ANNOUNCEMENT_LEN, Content};
 use qrng::report::{Kind, Kinds};
 use qrng::session::Sealer;
 use qrng_gateway::tree::README;
-use qrng_tests::chain::{Chain, now_us, wait_until};
+use qrng_tests::chain::{Chain, PATIENCE, now_us, wait_until};
 use qrng_tests::fuse_harness::{Process, Served, no_mount, sh};
 use qrng_tests::skip;
+use serde_json::Value;
 
 const MIB: usize = 1 << 20;
 
@@ -304,22 +306,29 @@ impl Broken {
     }
 }
 
+/// Waits until every verified byte is accounted for: what is on its way to a reader is counted as served only when the
+/// reader has it.
 fn books_balance(chain: &Chain) {
-    let status = chain.status();
+    let mut status = chain.status();
+    let deadline = Instant::now() + PATIENCE;
+    while !balanced(&status) {
+        assert!(Instant::now() < deadline, "bytes are missing: {status:#}");
+        thread::sleep(Duration::from_millis(20));
+        status = chain.status();
+    }
+}
+
+fn balanced(status: &Value) -> bool {
     let n = |name: &str| {
         status["bytes"][name]
             .as_u64()
             .unwrap_or_else(|| panic!("{name}"))
     };
-    assert_eq!(
-        n("verified"),
-        n("withheld") + n("held") + n("admitted"),
-        "{status:#}"
-    );
     let gone = n("served") + n("seeding") + n("destroyed");
     let overflow = n("overflow_discarded") + n("overflow_replaced");
-    let fill = chain.status()["buffer"]["fill_bytes"].as_u64().unwrap();
-    assert_eq!(n("admitted"), gone + overflow + fill, "{status:#}");
+    let fill = status["buffer"]["fill_bytes"].as_u64().unwrap();
+    n("verified") == n("withheld") + n("held") + n("admitted")
+        && n("admitted") == gone + overflow + fill
 }
 
 #[test]

@@ -151,15 +151,15 @@ impl Acquire<'_> {
                     );
                     return self.end(Some(error.to_string()));
                 }
-                Err(SourceError::Retry(error)) => {
+                Err(SourceError::Retry(failure)) => {
                     log::warn!(
-                        "noise source {}: {error}; next try in {pause:?}",
+                        "noise source {}: {failure}; next try in {pause:?}",
                         self.name()
                     );
                     self.packing.flush()?;
                     self.refine.restart();
                     self.state = State::Failed;
-                    self.stats.failed(error);
+                    self.stats.failed_by(&failure);
                     self.tell_failure()?;
                     self.publish();
                     thread::sleep(pause);
@@ -308,6 +308,7 @@ impl Acquire<'_> {
 
     fn publish(&self) {
         self.stats.health_is(self.refine.summary());
+        self.stats.sensors_are(self.source.sensors());
     }
 }
 

@@ -5,6 +5,7 @@
 //! | [`simulator`] | nothing: a generator seeded from the kernel | always `simulator` |
 //! | [`node`] | a character device or a file | `kernel-node` |
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use qrng::report::Kind;
@@ -27,12 +28,68 @@ pub struct Identity {
     pub serial: Option<String>,
 }
 
+/// What was wrong when a source failed: each has a counter of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// It cannot be opened: it is not there, not permitted, or belongs to somebody else.
+    Unavailable,
+    /// It was there and is gone: unplugged, or it reads as all ones.
+    Gone,
+    /// It says of itself that it does not work: no healthy module, status 0.
+    Unhealthy,
+    /// It gave nothing within its deadline.
+    Silent,
+    /// It gave less than a whole transfer.
+    Short,
+    /// It gave something that is no random bytes: a page of text, a wrong length, all bytes equal.
+    Nonsense,
+    /// Any other error of reading.
+    Io,
+}
+
+impl Fault {
+    /// Its name, as in status documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Gone => "gone",
+            Self::Unhealthy => "unhealthy",
+            Self::Silent => "silent",
+            Self::Short => "short",
+            Self::Nonsense => "nonsense",
+            Self::Io => "io",
+        }
+    }
+}
+
+/// A failure of a source that may end by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{text}")]
+pub struct Failure {
+    /// What it counts as.
+    pub fault: Fault,
+    /// What happened and how to mend it, for a person.
+    pub text: String,
+}
+
+impl Failure {
+    /// A failure that counts as `fault`, told as `text`.
+    pub fn new(fault: Fault, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { fault, text }
+    }
+}
+
+/// What a device says of itself, as numbers by name, such as the mask of its healthy modules. Only what the device gives:
+/// none is derived or invented.
+pub type Sensors = BTreeMap<&'static str, u64>;
+
 /// Why a read gave no bytes, and so what to do next.
 #[derive(Debug, Error)]
 pub enum SourceError {
     /// The source failed. Read again after a pause: the driver then opens its device anew.
-    #[error("{0}")]
-    Retry(String),
+    #[error(transparent)]
+    Retry(#[from] Failure),
     /// There is no more, as at the end of a regular file. Do not read again.
     #[error("the source is at its end")]
     Ended,
@@ -64,6 +121,12 @@ pub trait NoiseSource: Send {
     /// Waits until a read would not give nothing, but not beyond `deadline`. For the time in which
     /// a source is silent, so that nobody needs to read it again and again.
     fn wait(&mut self, deadline: Instant);
+
+    /// What the device said of itself when it was last asked. Asking it costs a read, so a driver asks at its own pace and
+    /// answers from memory here.
+    fn sensors(&self) -> Sensors {
+        Sensors::new()
+    }
 
     /// Wipes what was read ahead and not yet fetched. For a source that was left alone, whose
     /// bytes are no news.

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use qrng::health::Summary;
 use qrng::report::{SourceReport, State};
 
-use crate::source::Identity;
+use crate::source::{Failure, Fault, Identity, Sensors};
 
 /// How the noise source is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct SourceStats {
     identity: Identity,
     discarded: AtomicU64,
     condition: Mutex<Condition>,
+    faults: Mutex<BTreeMap<Fault, u64>>,
+    sensors: Mutex<Sensors>,
     health: Mutex<Option<Summary>>,
     /// Whether an operator wants the latch cleared.
     clear: Mutex<bool>,
@@ -173,6 +175,8 @@ impl SourceStats {
             identity,
             discarded: AtomicU64::new(0),
             condition: Mutex::default(),
+            faults: Mutex::default(),
+            sensors: Mutex::default(),
             health: Mutex::default(),
             clear: Mutex::default(),
             cleared: Condvar::new(),
@@ -202,6 +206,17 @@ impl SourceStats {
         };
     }
 
+    /// Counts a failure that may end, and notes it as why the source gives nothing.
+    pub fn failed_by(&self, failure: &Failure) {
+        *lock(&self.faults).entry(failure.fault).or_default() += 1;
+        self.failed(failure.text.clone());
+    }
+
+    /// Notes what the device says of itself.
+    pub fn sensors_are(&self, sensors: Sensors) {
+        *lock(&self.sensors) = sensors;
+    }
+
     /// Notes its health.
     pub fn health_is(&self, summary: Option<Summary>) {
         *lock(&self.health) = summary;
@@ -215,6 +230,17 @@ impl SourceStats {
     /// How the source is doing.
     pub fn condition(&self) -> Condition {
         lock(&self.condition).clone()
+    }
+
+    /// How often it failed, by the name of the fault.
+    pub fn faults(&self) -> BTreeMap<&'static str, u64> {
+        let faults = lock(&self.faults);
+        faults.iter().map(|(f, n)| (f.name(), *n)).collect()
+    }
+
+    /// What the device said of itself, about a second old at most.
+    pub fn sensors(&self) -> Sensors {
+        lock(&self.sensors).clone()
     }
 
     /// Its health in numbers, about a second old at most; none if it is not tested.

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::config::{CombineConfig, Config, SendConfig, SourceConfig};
 use crate::latch::ClearLatch;
+use crate::source::Sensors;
 use crate::stats::{GatewayStats, SourceStats, Stats};
 
 /// How often the file is written.
@@ -136,6 +137,8 @@ struct SourceStatus<'s> {
     error: Option<String>,
     conditioning: &'s Conditioned,
     bytes_discarded: u64,
+    faults: BTreeMap<&'static str, u64>,
+    sensors: Sensors,
     health: Option<Summary>,
 }
 
@@ -334,6 +337,8 @@ fn source<'s>(stats: &'s SourceStats, conditioning: &'s Conditioned) -> SourceSt
         error: condition.error,
         conditioning,
         bytes_discarded: stats.bytes_discarded(),
+        faults: stats.faults(),
+        sensors: stats.sensors(),
         health: stats.health(),
     }
 }

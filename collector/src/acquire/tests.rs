@@ -5,7 +5,7 @@ use qrng::report::Kind;
 use super::*;
 use crate::block::{User, ring};
 use crate::config::Conditioning;
-use crate::source::Identity;
+use crate::source::{Failure, Fault, Identity};
 
 const CUT: Cut = Cut { full: 10, least: 4 };
 
@@ -83,7 +83,7 @@ fn partial_reads_make_a_block_of_what_came_in_time() {
 fn a_failure_keeps_the_bytes_before_it_and_is_tried_again() {
     let (blocks, _) = blocks(vec![
         Ok(b"abc"),
-        Err(SourceError::Retry("EIO".into())),
+        Err(Failure::new(Fault::Io, "EIO").into()),
         Ok(b"de"),
     ]);
     assert_eq!(blocks, [b"abcde"]);

@@ -30,7 +30,7 @@ mod backlog;
 
 use backlog::Backlog;
 
-use super::{Identity, NoiseSource, SourceError};
+use super::{Failure, Fault, Identity, NoiseSource, SourceError};
 
 /// The longest read of a device, in bytes.
 const DEVICE_READ: usize = 4096;
@@ -116,7 +116,7 @@ impl NoiseSource for Node {
             Phase::Ended => Err(SourceError::Ended),
             Phase::Lost(e) => Err(SourceError::Lost(e.to_string())),
             Phase::Failed(e) => {
-                let error = SourceError::Retry(e.to_string());
+                let error = Failure::new(fault(e), e.to_string()).into();
                 state.phase = Phase::Paused;
                 Err(error)
             }
@@ -150,6 +150,14 @@ fn vet(path: &Path) -> io::Result<FileType> {
         io::ErrorKind::InvalidInput,
         format!("{wrong}, not a character device or file"),
     ))
+}
+
+/// What an error of the device counts as.
+fn fault(error: &io::Error) -> Fault {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Fault::Unavailable,
+        _ => Fault::Io,
+    }
 }
 
 /// How far the reading thread is.

@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | [`simulator`] | nothing: a generator seeded from the kernel | always `simulator` |
 //! | [`node`] | a character device or a file | `kernel-node` |
+//!
+//! Devices whose calls may hang are read through [`ahead`], by a thread of their own.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -11,10 +13,10 @@ use std::time::Instant;
 use qrng::report::Kind;
 use thiserror::Error;
 
+pub mod ahead;
 pub mod node;
 pub mod simulator;
 
-pub use node::Node;
 pub use simulator::Simulator;
 
 /// What a noise source is, as gateways and their readers are told.
@@ -85,7 +87,7 @@ impl Failure {
 pub type Sensors = BTreeMap<&'static str, u64>;
 
 /// Why a read gave no bytes, and so what to do next.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 pub enum SourceError {
     /// The source failed. Read again after a pause: the driver then opens its device anew.
     #[error(transparent)]

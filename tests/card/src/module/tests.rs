@@ -19,7 +19,7 @@ fn set(card: &mut ModuleCard, register: Register, value: u32) {
 }
 
 fn init(card: &mut ModuleCard) {
-    let hen = get(card, MX_SR) & module::HEN * module::ALL;
+    let hen = get(card, MX_SR) & (module::HEN * module::ALL);
     for (register, value) in [(CC_ER, 1), (CC_DR, 1), (MX_ER, hen >> 5), (FS_CA, 0)] {
         set(card, register, value);
     }

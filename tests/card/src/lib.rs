@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! stream (numbered bytes) ─ pace (bytes a second) ─┬─ module   PCI 179A:0001, registers and a FIFO
+//!                                                  ├─ chip     PCI 1E89:0002 and 0003, registers and DMA by xdma
 //!                                                  └─ faults on command, ledger of every byte, violations
 //! ```
 //!
@@ -14,14 +15,17 @@
 
 use std::time::Duration;
 
+pub mod chip;
 pub mod fault;
 pub mod ledger;
+pub mod memory;
 pub mod module;
 pub mod pace;
 pub mod pci;
 pub mod shared;
 pub mod stream;
 pub mod violations;
+pub mod xdma;
 
 pub use fault::{Fault, FaultError};
 pub use ledger::Ledger;

@@ -1,7 +1,9 @@
 //! A model with a clock, for several threads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::Device;
@@ -69,5 +71,72 @@ impl<M: Device> Shared<M> {
         let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         nanos.fetch_add(time, Ordering::SeqCst);
         drop(self.lock());
+    }
+}
+
+/// A thread that lets time pass for a model, until dropped: for cards whose host watches its own memory only.
+#[derive(Debug)]
+pub struct Ticker {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<M: Device + 'static> Shared<M> {
+    /// Lets time pass at least every `period`.
+    pub fn tick(&self, period: Duration) -> Ticker {
+        let (stop, stopped) = mpsc::channel();
+        let card = self.clone();
+        let thread = thread::spawn(move || {
+            while stopped.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
+                drop(card.lock());
+            }
+        });
+        Ticker {
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the model is seen by whoever locks it next.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::module::{ModuleCard, ModuleConfig};
+    use crate::pci::PciCard;
+
+    fn enabled() -> ModuleCard {
+        let mut card = ModuleCard::new(ModuleConfig::default());
+        card.write32(1, 0x30, 0x0202_0202);
+        card
+    }
+
+    #[test]
+    fn time_passes_by_steps_or_by_itself() {
+        let stepped = Shared::stepped(enabled());
+        stepped.step(Duration::from_millis(1));
+        assert_eq!(stepped.clone().lock().fill(), 2000);
+
+        let real = Shared::real_time(enabled());
+        let ticker = real.tick(Duration::from_millis(1));
+        let start = Instant::now();
+        let made = |card: &Shared<ModuleCard>| {
+            let model = card.model.lock().unwrap_or_else(PoisonError::into_inner);
+            model.fill()
+        };
+        while made(&real) == 0 {
+            assert!(start.elapsed() < Duration::from_secs(30));
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(ticker);
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`simulator`] | nothing: a generator seeded from the kernel | always `simulator` |
 //! | [`node`] | a character device or a file | `kernel-node` |
+//! | [`pcie`] | a PCI or PCIe card with generator modules, without a driver of the kernel | `pcie-module` |
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -12,9 +13,11 @@ use qrng::report::Kind;
 use thiserror::Error;
 
 pub mod node;
+pub mod pcie;
 pub mod simulator;
 
 pub use node::Node;
+pub use pcie::Pcie;
 pub use simulator::Simulator;
 
 /// What a noise source is, as gateways and their readers are told.

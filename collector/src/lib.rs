@@ -22,6 +22,7 @@
 //! | send | [`send`], [`pace`] | paces, and moves batches to the socket |
 //! | status | [`status`], [`stats`] | writes `status.json` each second |
 //! | | [`latch`] | the operator's word that clears a latch |
+//! | (drivers) | [`sysfs`] | what the kernel shows of PCI functions and USB devices |
 //!
 //! [`pipeline`] joins them. Sessions take their epochs from [`epoch`].
 //!
@@ -49,6 +50,7 @@ pub mod send;
 pub mod source;
 pub mod stats;
 pub mod status;
+pub mod sysfs;
 
 use config::{Config, Driver, Gateway, SourceConfig};
 use epoch::EpochFile;

@@ -42,6 +42,12 @@ impl NoiseSource for Script {
 
 /// The blocks that come of `answers`, and how the stage ended.
 fn blocks(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, String) {
+    let (blocks, end, _) = run_script(answers);
+    (blocks, end)
+}
+
+/// The same, with the counters.
+fn run_script(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, String, Stats) {
     let (filler, user): (_, User<Block>) = ring(8, || Block::new(20));
     let script = Script::new(answers);
     let stats = Stats::new(vec![script.identity().clone()], vec![]);
@@ -53,7 +59,7 @@ fn blocks(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, St
     };
     let end = run(Box::new(script), refine, output, &stats, 0).unwrap_err();
     let blocks = user.full.try_iter().map(|b| b.filled().to_vec());
-    (blocks.collect(), end.to_string())
+    (blocks.collect(), end.to_string(), stats)
 }
 
 #[test]
@@ -87,4 +93,22 @@ fn a_failure_keeps_the_bytes_before_it_and_is_tried_again() {
         Ok(b"de"),
     ]);
     assert_eq!(blocks, [b"abcde"]);
+}
+
+#[test]
+fn the_same_failure_without_a_byte_in_between_counts_once() {
+    let failure = |fault| Err(Failure::new(fault, "why").into());
+    let (_, _, stats) = run_script(vec![
+        failure(Fault::Gone),
+        failure(Fault::Gone),
+        Ok(b""),
+        failure(Fault::Gone),
+        failure(Fault::Unavailable),
+        Ok(b"abcd"),
+        failure(Fault::Unavailable),
+    ]);
+    assert_eq!(
+        stats.sources()[0].faults(),
+        [("gone", 1), ("unavailable", 2)].into()
+    );
 }

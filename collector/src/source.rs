@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`simulator`] | nothing: a generator seeded from the kernel | always `simulator` |
 //! | [`node`] | a character device or a file | `kernel-node` |
+//! | [`usb`] | a card on the USB | `usb` |
 //!
 //! Devices whose calls may hang are read through [`ahead`], by a thread of their own.
 
@@ -16,6 +17,7 @@ use thiserror::Error;
 pub mod ahead;
 pub mod node;
 pub mod simulator;
+pub mod usb;
 
 pub use simulator::Simulator;
 

@@ -38,7 +38,7 @@ const GATHER: Duration = Duration::from_millis(50);
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// How long a source is silent before those that it is combined with are told that it has failed.
-const SILENT_TOO_LONG: Duration = Duration::from_secs(10);
+pub const SILENT_TOO_LONG: Duration = Duration::from_secs(10);
 
 /// How often health is told and silence looked for.
 const TICK: Duration = Duration::from_secs(1);

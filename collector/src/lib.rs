@@ -59,7 +59,7 @@ use pipeline::{Input, now_us};
 use refine::Refine;
 use seal::Seal;
 use send::Outlet;
-use source::{NoiseSource, Simulator, node};
+use source::{Appliances, NoiseSource, Simulator, node};
 use stats::Stats;
 use status::{Remover, StatusFile};
 
@@ -153,6 +153,7 @@ fn open_source(config: &SourceConfig) -> anyhow::Result<Box<dyn NoiseSource>> {
     let name = &config.name;
     Ok(match &config.driver {
         Driver::Simulator { rate } => Box::new(Simulator::new(name, *rate)?),
+        Driver::Appliances(settings) => Box::new(Appliances::start(name, settings)?),
         Driver::Node { path } => Box::new(node::open(name, path).with_context(|| {
             format!(
                 "source.path: {} cannot be used; name a device or file that this user may read",

@@ -25,6 +25,9 @@
 //! | (drivers) | [`sysfs`] | what the kernel shows of PCI functions and USB devices |
 //!
 //! [`pipeline`] joins them. Sessions take their epochs from [`epoch`].
+//!
+//! `unsafe` is denied but in the modules whose `mod` line says why it is needed there.
+
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -56,7 +59,7 @@ use pipeline::{Input, now_us};
 use refine::Refine;
 use seal::Seal;
 use send::Outlet;
-use source::{Node, NoiseSource, Simulator};
+use source::{Appliances, NoiseSource, Simulator, node};
 use stats::Stats;
 use status::{Remover, StatusFile};
 
@@ -150,7 +153,8 @@ fn open_source(config: &SourceConfig) -> anyhow::Result<Box<dyn NoiseSource>> {
     let name = &config.name;
     Ok(match &config.driver {
         Driver::Simulator { rate } => Box::new(Simulator::new(name, *rate)?),
-        Driver::Node { path } => Box::new(Node::open(name, path).with_context(|| {
+        Driver::Appliances(settings) => Box::new(Appliances::start(name, settings)?),
+        Driver::Node { path } => Box::new(node::open(name, path).with_context(|| {
             format!(
                 "source.path: {} cannot be used; name a device or file that this user may read",
                 path.display()

@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::appliance::RawAppliance;
+
 /// The configuration file as written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -40,6 +42,7 @@ impl Raw {
 pub(super) enum RawKind {
     Simulator,
     Node,
+    Appliance,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,6 +54,7 @@ pub(super) struct RawSource {
     pub(super) path: Option<PathBuf>,
     pub(super) processing: Option<RawProcessing>,
     pub(super) group: Option<String>,
+    pub(super) appliance: Option<RawAppliance>,
     #[serde(default)]
     pub(super) health: RawHealth,
     #[serde(default)]

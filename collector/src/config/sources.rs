@@ -9,7 +9,7 @@ use qrng::units::Amount;
 use qrng_daemon::{Problems, path_in};
 
 use super::raw::{RawKind, RawSource};
-use super::{Conditioning, Driver, conditioning, health, sending};
+use super::{Conditioning, Driver, appliance, conditioning, health, sending};
 use crate::source::simulator::CARDS;
 
 /// The longest name of a source, in bytes: it must fit in a report.
@@ -90,6 +90,13 @@ fn source(
     file: &Path,
     raw: RawSource,
 ) -> Option<SourceConfig> {
+    if raw.appliance.is_some() && !matches!(raw.kind, RawKind::Appliance) {
+        problems.add(
+            &place.key("appliance"),
+            "is for kind = \"appliance\"",
+            "remove it",
+        );
+    }
     let (name, driver) = driver(problems, place, file, &raw);
     let name = raw.name.clone().unwrap_or(name);
     if name.is_empty() || name.len() > LONGEST_NAME {
@@ -161,6 +168,21 @@ fn driver(
             };
             let path: PathBuf = path_in(file, path);
             (path.display().to_string(), Some(Driver::Node { path }))
+        }
+        RawKind::Appliance => {
+            for (name, given) in [("path", raw.path.is_some()), ("rate", raw.rate.is_some())] {
+                if given {
+                    problems.add(
+                        &place.key(name),
+                        "is not for kind = \"appliance\"",
+                        "remove it",
+                    );
+                }
+            }
+            let settings = appliance::check(problems, place, file, raw.appliance.as_ref());
+            let first = settings.as_ref().and_then(|s| s.addresses.first());
+            let name = first.map_or("appliance".into(), |first| first.host().to_owned());
+            (name, settings.map(Driver::Appliances))
         }
     }
 }

@@ -32,11 +32,14 @@ fn keys() -> TempDir {
 fn check_with(dir: &TempDir, text: &str, psk: Option<&str>) -> Result<Config, String> {
     let file = dir.path().join("collector.toml");
     let raw = parse_toml(&file, text).map_err(|e| e.to_string())?;
-    let psk = psk.map_or(Psk::unset(), Psk::from);
+    let environment = Environment {
+        psk: psk.map_or(Psk::unset(), Psk::from),
+        ..Environment::default()
+    };
     let given = Given {
         file: &file,
         raw,
-        psk,
+        environment,
     };
     Config::try_from(given).map_err(|e| e.to_string())
 }

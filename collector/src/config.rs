@@ -19,6 +19,7 @@ mod health;
 mod raw;
 mod sending;
 mod sources;
+mod usb;
 
 pub use appliance::URLS_VARIABLE;
 pub use combining::CombineConfig;
@@ -56,6 +57,11 @@ pub enum Driver {
     Node {
         /// The device or file.
         path: PathBuf,
+    },
+    /// A card on the USB.
+    Usb {
+        /// Its serial number; without one it is the only card there is.
+        serial: Option<String>,
     },
     /// Appliances.
     Appliances(Settings),

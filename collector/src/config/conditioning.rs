@@ -200,8 +200,8 @@ fn processing(
 ) -> Option<Processing> {
     let path = match driver {
         Driver::Appliances(_) => return of_appliance(problems, place, raw),
-        // It stands in for a card that gives raw samples, unless told otherwise.
-        Driver::Simulator { .. } => None,
+        // It gives raw samples (docs/hardware.md section 4), and so does a card that is simulated, unless told otherwise.
+        Driver::Usb { .. } | Driver::Simulator { .. } => None,
         Driver::Node { path } => Some(path),
     };
     let generator = path.is_some_and(|path| {

@@ -42,6 +42,7 @@ impl Raw {
 pub(super) enum RawKind {
     Simulator,
     Node,
+    Usb,
     Appliance,
 }
 
@@ -52,6 +53,7 @@ pub(super) struct RawSource {
     pub(super) name: Option<String>,
     pub(super) rate: Option<Amount>,
     pub(super) path: Option<PathBuf>,
+    pub(super) serial: Option<String>,
     pub(super) processing: Option<RawProcessing>,
     pub(super) group: Option<String>,
     pub(super) appliance: Option<RawAppliance>,

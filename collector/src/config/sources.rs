@@ -9,7 +9,7 @@ use qrng::units::Amount;
 use qrng_daemon::{Problems, path_in};
 
 use super::raw::{RawKind, RawSource};
-use super::{Conditioning, Driver, appliance, conditioning, health, sending};
+use super::{Conditioning, Driver, appliance, conditioning, health, sending, usb};
 use crate::source::simulator::CARDS;
 
 /// The longest name of a source, in bytes: it must fit in a report.
@@ -81,6 +81,7 @@ pub(super) fn check(
         }
         sources.push(source);
     }
+    usb::check_named(problems, &sources);
     sources
 }
 
@@ -97,6 +98,7 @@ fn source(
             "remove it",
         );
     }
+    usb::check_serial(problems, place, &raw);
     let (name, driver) = driver(problems, place, file, &raw);
     let name = raw.name.clone().unwrap_or(name);
     if name.is_empty() || name.len() > LONGEST_NAME {
@@ -169,6 +171,7 @@ fn driver(
             let path: PathBuf = path_in(file, path);
             (path.display().to_string(), Some(Driver::Node { path }))
         }
+        RawKind::Usb => usb::driver(problems, place, raw),
         RawKind::Appliance => {
             for (name, given) in [("path", raw.path.is_some()), ("rate", raw.rate.is_some())] {
                 if given {

@@ -25,8 +25,6 @@
 //! | (drivers) | [`sysfs`] | what the kernel shows of PCI functions and USB devices |
 //!
 //! [`pipeline`] joins them. Sessions take their epochs from [`epoch`].
-#![forbid(unsafe_code)]
-
 use std::sync::Arc;
 
 use anyhow::{Context, bail};

@@ -16,6 +16,7 @@ use qrng_daemon::{Problems, path_in};
 use super::Driver;
 use super::raw::{RawConditioning, RawMethod, RawProcessing, RawSource};
 use super::sources::Place;
+use super::xdma;
 
 /// What the kernel's own generators give is conditioned, whatever is declared.
 const GENERATORS: [&str; 2] = ["/dev/random", "/dev/urandom"];
@@ -202,6 +203,7 @@ fn processing(
         // It stands in for a card that gives raw samples, unless told otherwise.
         Driver::Simulator { .. } => None,
         Driver::Node { path } => Some(path),
+        Driver::Xdma { mode, .. } => return xdma::processing(problems, place, raw, *mode),
     };
     let generator = path.is_some_and(|path| {
         let real = fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));

@@ -22,16 +22,16 @@ const READ: Duration = Duration::from_millis(50);
 const READS: usize = 20_000;
 
 /// A driver and its card.
-pub struct Bench {
-    pub card: Shared<ChipCard>,
-    pub clock: StepClock,
-    pub watch: Watch,
-    pub slot: Arc<Mutex<Shared<ChipCard>>>,
-    pub xdma: Xdma,
+struct Bench {
+    card: Shared<ChipCard>,
+    clock: StepClock,
+    watch: Watch,
+    slot: Arc<Mutex<Shared<ChipCard>>>,
+    xdma: Xdma,
 }
 
 /// A card that makes no more bytes than are fetched, so that none are lost.
-pub fn patient() -> ChipConfig {
+fn patient() -> ChipConfig {
     ChipConfig {
         full: Full::Waits,
         ..ChipConfig::default()
@@ -39,11 +39,11 @@ pub fn patient() -> ChipConfig {
 }
 
 impl Bench {
-    pub fn new(config: ChipConfig, mode: Mode) -> Self {
+    fn new(config: ChipConfig, mode: Mode) -> Self {
         Self::of(Shared::stepped(ChipCard::new(config)), mode)
     }
 
-    pub fn of(card: Shared<ChipCard>, mode: Mode) -> Self {
+    fn of(card: Shared<ChipCard>, mode: Mode) -> Self {
         let slot = CardSlot::new(&card);
         let clock = StepClock::new(&card);
         let watch = slot.watch.clone();
@@ -59,7 +59,7 @@ impl Bench {
     }
 
     /// Reads once, into a buffer of `size` bytes that holds something else before.
-    pub fn read(&mut self, size: usize) -> Result<Vec<u8>, Failure> {
+    fn read(&mut self, size: usize) -> Result<Vec<u8>, Failure> {
         let mut buffer = vec![0xEE; size];
         let deadline = self.clock.now() + READ;
         match self.xdma.read(&mut buffer, deadline) {
@@ -73,7 +73,7 @@ impl Bench {
     }
 
     /// Reads until there are `count` bytes, `size` at a time.
-    pub fn read_all(&mut self, count: usize, size: usize) -> Vec<u8> {
+    fn read_all(&mut self, count: usize, size: usize) -> Vec<u8> {
         let mut all = Vec::new();
         for _ in 0..READS {
             if all.len() >= count {
@@ -85,7 +85,7 @@ impl Bench {
     }
 
     /// The first failure, and what came before it.
-    pub fn until_failure(&mut self) -> (Vec<u8>, Failure) {
+    fn until_failure(&mut self) -> (Vec<u8>, Failure) {
         let mut all = Vec::new();
         for _ in 0..READS {
             match self.read(BUFFER) {
@@ -97,7 +97,7 @@ impl Bench {
     }
 
     /// Reads until bytes come again, whatever fails before.
-    pub fn recover(&mut self) -> Vec<u8> {
+    fn recover(&mut self) -> Vec<u8> {
         for _ in 0..READS {
             match self.read(BUFFER) {
                 Ok(bytes) if !bytes.is_empty() => return bytes,
@@ -109,19 +109,19 @@ impl Bench {
     }
 
     /// Everything that the driver should have passed on, if it had read all that the card wrote.
-    pub fn good(&self) -> Vec<u8> {
+    fn good(&self) -> Vec<u8> {
         let card = self.card.lock();
         card.ledger().good(card.stream())
     }
 
-    pub fn assert_allowed(&self) {
+    fn assert_allowed(&self) {
         self.card.lock().violations().assert_none();
     }
 }
 
 /// Whether `got` is the beginning of `good`; tells where it is not.
 #[track_caller]
-pub fn assert_begins(good: &[u8], got: &[u8]) {
+fn assert_begins(good: &[u8], got: &[u8]) {
     assert!(got.len() <= good.len(), "{} of {}", got.len(), good.len());
     let wrong = got.iter().zip(good).position(|(a, b)| a != b);
     assert_eq!(wrong, None, "the first wrong byte");

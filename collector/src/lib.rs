@@ -59,7 +59,9 @@ use pipeline::{Input, now_us};
 use refine::Refine;
 use seal::Seal;
 use send::Outlet;
-use source::{Appliances, NoiseSource, Simulator, node, usb};
+use source::xdma::RealClock;
+use source::xdma::vfio::VfioSlot;
+use source::{Appliances, NoiseSource, Simulator, Xdma, node, usb};
 use stats::Stats;
 use status::{Remover, StatusFile};
 
@@ -164,5 +166,10 @@ fn open_source(config: &SourceConfig) -> anyhow::Result<Box<dyn NoiseSource>> {
                 path.display()
             )
         })?),
+        Driver::Xdma { device, mode } => {
+            let slot = Box::new(VfioSlot::new(*device));
+            let card = Xdma::open(name, *mode, slot, Box::new(RealClock));
+            Box::new(card.with_context(|| format!("noise source {name}"))?)
+        }
     })
 }

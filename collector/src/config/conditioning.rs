@@ -16,6 +16,7 @@ use qrng_daemon::{Problems, path_in};
 use super::Driver;
 use super::raw::{RawConditioning, RawMethod, RawProcessing, RawSource};
 use super::sources::Place;
+use super::xdma;
 
 /// What the kernel's own generators give is conditioned, whatever is declared.
 const GENERATORS: [&str; 2] = ["/dev/random", "/dev/urandom"];
@@ -203,6 +204,7 @@ fn processing(
         // It gives raw samples (docs/hardware.md section 4), and so does a card that is simulated, unless told otherwise.
         Driver::Usb { .. } | Driver::Simulator { .. } => None,
         Driver::Node { path } => Some(path),
+        Driver::Xdma { mode, .. } => return xdma::processing(problems, place, raw, *mode),
     };
     let generator = path.is_some_and(|path| {
         let real = fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));

@@ -12,6 +12,8 @@ use super::sending::segments;
 use super::sources::simulator_rate;
 use super::*;
 
+mod xdma;
+
 /// A directory with collector keys `a`, `b` and the gateway's half of `a`.
 fn keys() -> TempDir {
     let dir = tempfile::tempdir().unwrap();

@@ -10,6 +10,8 @@ use qrng::keys::CollectorKey;
 use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_toml};
 
 use crate::source::appliance::Settings;
+use crate::source::xdma::chip::Mode;
+use crate::sysfs::pci::Address;
 
 mod appliance;
 mod combining;
@@ -19,6 +21,8 @@ mod health;
 mod raw;
 mod sending;
 mod sources;
+mod usb;
+mod xdma;
 
 pub use appliance::URLS_VARIABLE;
 pub use combining::CombineConfig;
@@ -57,8 +61,20 @@ pub enum Driver {
         /// The device or file.
         path: PathBuf,
     },
+    /// A card on the USB.
+    Usb {
+        /// Its serial number; without one it is the only card there is.
+        serial: Option<String>,
+    },
     /// Appliances.
     Appliances(Settings),
+    /// A chip card by DMA.
+    Xdma {
+        /// Where it is on the PCI bus; none if it is the only one.
+        device: Option<Address>,
+        /// What its chips give.
+        mode: Mode,
+    },
 }
 
 /// A gateway to send to.

@@ -9,7 +9,7 @@ use qrng::report::Kind;
 use qrng_daemon::Problems;
 
 use super::raw::{RawCombine, RawCombining, RawOnFailure};
-use super::{Driver, SourceConfig};
+use super::{Driver, SourceConfig, usb};
 use crate::acquire::SILENT_TOO_LONG;
 use crate::source::appliance::{Address, Settings};
 
@@ -118,7 +118,15 @@ fn member((index, source): (usize, &SourceConfig)) -> Member {
         // Each has a key of its own, so each is a device of its own.
         Driver::Simulator { .. } => (Kind::Simulator, format!("simulator:{}", index + 1)),
         Driver::Node { path } => (Kind::KernelNode, real(path)),
+        Driver::Usb { serial } => (
+            Kind::Usb,
+            format!("usb:{}", serial.as_deref().unwrap_or_default()),
+        ),
         Driver::Appliances(settings) => (Kind::Appliance, urls(settings)),
+        Driver::Xdma { device, .. } => (
+            Kind::PcieChip,
+            device.map_or_else(|| "the only card".to_owned(), |device| device.to_string()),
+        ),
     };
     Member {
         identity: Identity {
@@ -170,7 +178,9 @@ fn same_devices(sources: &[SourceConfig]) -> Result<(), CombineError> {
     for (index, source) in sources.iter().enumerate() {
         let this = node(source);
         let same = |other: &&SourceConfig| {
-            (this.is_some() && node(other) == this) || share_an_appliance(source, other)
+            (this.is_some() && node(other) == this)
+                || usb::same_card(source, other)
+                || share_an_appliance(source, other)
         };
         if let Some(other) = sources[..index].iter().find(same) {
             return Err(CombineError::SameDevice {

@@ -9,7 +9,7 @@ use qrng::units::Amount;
 use qrng_daemon::{Problems, path_in};
 
 use super::raw::{RawKind, RawSource};
-use super::{Conditioning, Driver, appliance, conditioning, health, sending};
+use super::{Conditioning, Driver, appliance, conditioning, health, sending, usb, xdma};
 use crate::source::simulator::CARDS;
 
 /// The longest name of a source, in bytes: it must fit in a report.
@@ -81,6 +81,8 @@ pub(super) fn check(
         }
         sources.push(source);
     }
+    usb::check_named(problems, &sources);
+    xdma::check_addresses(problems, &sources);
     sources
 }
 
@@ -97,6 +99,7 @@ fn source(
             "remove it",
         );
     }
+    usb::check_serial(problems, place, &raw);
     let (name, driver) = driver(problems, place, file, &raw);
     let name = raw.name.clone().unwrap_or(name);
     if name.is_empty() || name.len() > LONGEST_NAME {
@@ -133,7 +136,11 @@ fn driver(
     file: &Path,
     raw: &RawSource,
 ) -> (String, Option<Driver>) {
+    if !matches!(raw.kind, RawKind::Xdma) {
+        xdma::superfluous(problems, place, raw);
+    }
     match raw.kind {
+        RawKind::Xdma => xdma::driver(problems, place, raw),
         RawKind::Simulator => {
             if raw.path.is_some() {
                 problems.add(&place.key("path"), "is for kind = \"node\"", "remove it");
@@ -169,6 +176,7 @@ fn driver(
             let path: PathBuf = path_in(file, path);
             (path.display().to_string(), Some(Driver::Node { path }))
         }
+        RawKind::Usb => usb::driver(problems, place, raw),
         RawKind::Appliance => {
             for (name, given) in [("path", raw.path.is_some()), ("rate", raw.rate.is_some())] {
                 if given {

@@ -1,10 +1,11 @@
 //! A character device, named pipe or file as a noise source.
 //!
 //! The vendor's driver of the chip cards has no poll, and its reads can hang for ever, so a thread of its own reads the
-//! device ([`ahead`](super::ahead)).
+//! device ([`ahead`](super::ahead)). What is special about the vendor's nodes is in [`device`]; there are no more than the
+//! calls of [`ioctl`] behind it, so that tests can stand in for the drivers.
 //!
-//! Devices are read at most 4096 bytes at a time into a zeroed buffer, because a longer read of
-//! that driver leaves a stale tail.
+//! Whatever the driver says of itself, the source is a [`Kind::KernelNode`]: its bytes came through a kernel driver that is not
+//! ours, and that is what readers are told.
 //!
 //! A device that fails is opened anew. A regular file is not: it would begin anew too, and its bytes
 //! would be sent a second time. So an error of a file is its end.
@@ -13,16 +14,20 @@ use std::fs::{self, File, FileType};
 use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use qrng::report::Kind;
 
+mod device;
+#[allow(unsafe_code)] // ioctls have no safe form.
+mod ioctl;
+
 use super::ahead::{Ahead, Device, LONGEST_READ, Stream};
 use super::{Failure, Fault, Identity, SourceError};
+use device::OpenDevice;
 
-/// The longest read of a device, in bytes.
-const DEVICE_READ: usize = 4096;
-/// How long a call may take before the device counts as silent. Slow sources of the kernel need some seconds for a read.
+/// How long an open may take, and a read of a regular file, which may be far away.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How many threads may hang in calls of a character device.
 const SPARES: usize = 2;
@@ -49,6 +54,7 @@ pub fn open(name: &str, path: &Path) -> Result<Ahead, SourceError> {
     let device = Node {
         path: path.to_path_buf(),
         spares: if kind.is_char_device() { SPARES } else { 0 },
+        again: AtomicBool::new(false),
     };
     Ahead::start(identity, device)
 }
@@ -86,6 +92,8 @@ fn failure(error: &io::Error) -> Failure {
 struct Node {
     path: PathBuf,
     spares: usize,
+    /// Whether it was open before.
+    again: AtomicBool,
 }
 
 impl Device for Node {
@@ -108,37 +116,35 @@ impl Device for Node {
             Ok((file, regular))
         };
         let (file, regular) = open().map_err(|e| failure(&e))?;
-        Ok(Box::new(OpenNode { file, regular }))
+        Ok(if regular {
+            Box::new(OpenFile(file))
+        } else {
+            let name = self.path.display().to_string();
+            let again = self.again.swap(true, Relaxed);
+            Box::new(OpenDevice::new(name, Box::new(file), again))
+        })
     }
 }
 
-struct OpenNode {
-    file: File,
-    regular: bool,
-}
+/// An open regular file.
+struct OpenFile(File);
 
-impl Stream for OpenNode {
+impl Stream for OpenFile {
     fn patience(&self) -> Duration {
         PATIENCE
     }
 
     fn longest_read(&self) -> usize {
-        if self.regular {
-            LONGEST_READ
-        } else {
-            DEVICE_READ
-        }
+        LONGEST_READ
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
         loop {
-            return match self.file.read(buffer) {
-                Ok(0) if self.regular => Err(SourceError::Ended),
-                Ok(0) => Err(failure(&io::ErrorKind::UnexpectedEof.into()).into()),
+            return match self.0.read(buffer) {
+                Ok(0) => Err(SourceError::Ended),
                 Ok(count) => Ok(count),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) if self.regular => Err(SourceError::Lost(e.to_string())),
-                Err(e) => Err(failure(&e).into()),
+                Err(e) => Err(SourceError::Lost(e.to_string())),
             };
         }
     }

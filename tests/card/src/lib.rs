@@ -26,12 +26,13 @@ pub mod pace;
 pub mod pci;
 pub mod shared;
 pub mod stream;
+mod supply;
 pub mod violations;
 pub mod xdma;
 
 pub use fault::{Fault, FaultError};
 pub use ledger::Ledger;
-pub use pace::Rate;
+pub use pace::{Full, Rate};
 pub use pci::PciCard;
 pub use shared::Shared;
 pub use stream::Stream;

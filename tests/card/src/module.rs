@@ -31,8 +31,9 @@ use crate::pci::{Bar, PciCard, PciIdentity, aligned32};
 use crate::stream::Stream;
 use crate::violations::Violations;
 
+pub use crate::pace::Full;
+pub use fifo::CAPACITY;
 use fifo::Fifo;
-pub use fifo::{CAPACITY, Full};
 pub use registers::{Register, module, status};
 
 /// Bytes a second of one module.

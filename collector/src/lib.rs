@@ -141,11 +141,8 @@ fn input(config: SourceConfig) -> anyhow::Result<Input> {
         config.claim.before,
         config.claim.after,
     );
-    if config.health.is_none() {
-        log::warn!(
-            "noise source {}: HEALTH TESTS ARE OFF; whatever the file holds is sent as random",
-            config.name
-        );
+    for warning in config.warnings() {
+        log::warn!("noise source {}: {warning}", config.name);
     }
     let refine = Refine::new(config.health, config.conditioning)?;
     Ok(Input { source, refine })

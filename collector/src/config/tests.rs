@@ -12,6 +12,7 @@ use super::sending::segments;
 use super::sources::simulator_rate;
 use super::*;
 
+mod appliance;
 mod xdma;
 
 /// A directory with collector keys `a`, `b` and the gateway's half of `a`.

@@ -9,12 +9,13 @@ use serde::Serialize;
 
 use super::summary;
 use crate::config::{CombineConfig, Config, SendConfig, SourceConfig};
-use crate::source::Sensors;
+use crate::source::{Part, Sensors};
 use crate::stats::{GatewayStats, SourceStats, Stats};
 
 /// What the configuration says of the document, and what was told last, to tell what has changed.
 pub(super) struct Document {
     start: Instant,
+    warnings: Vec<String>,
     conditioning: Vec<Conditioned>,
     combining: Option<Combining>,
     gateways: Vec<Peer>,
@@ -38,6 +39,8 @@ struct Peer {
 struct Status<'s> {
     state: &'s str,
     reasons: Vec<String>,
+    /// What is configured so that somebody should know of it.
+    warnings: &'s [String],
     version: &'s str,
     uptime_seconds: u64,
     /// The first of the sources, with what leaves of all together.
@@ -71,7 +74,17 @@ struct SourceStatus<'s> {
     bytes_discarded: u64,
     faults: BTreeMap<&'static str, u64>,
     sensors: Sensors,
+    parts: Vec<PartStatus>,
     health: Option<Summary>,
+}
+
+/// One of several devices that a source is made of.
+#[derive(Serialize)]
+struct PartStatus {
+    name: String,
+    error: Option<String>,
+    bytes: u64,
+    faults: BTreeMap<&'static str, u64>,
 }
 
 /// What is claimed of a source.
@@ -127,6 +140,7 @@ impl Document {
         });
         Self {
             start: now,
+            warnings: config.sources.iter().flat_map(warnings).collect(),
             conditioning: config.sources.iter().map(conditioned).collect(),
             combining: config.combine.as_ref().map(combining),
             gateways: peers.collect(),
@@ -147,6 +161,7 @@ impl Document {
         let status = Status {
             state: summary::state(stats, rate),
             reasons: summary::reasons(stats),
+            warnings: &self.warnings,
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: (now - self.start).as_secs(),
             source: FirstSource {
@@ -173,6 +188,12 @@ impl Document {
         document.push('\n');
         document
     }
+}
+
+fn warnings(source: &SourceConfig) -> Vec<String> {
+    let warnings = source.warnings().into_iter();
+    let named = warnings.map(|warning| format!("source {}: {warning}", source.name));
+    named.collect()
 }
 
 fn conditioned(source: &SourceConfig) -> Conditioned {
@@ -205,7 +226,17 @@ fn source<'s>(stats: &'s SourceStats, conditioning: &'s Conditioned) -> SourceSt
         bytes_discarded: stats.bytes_discarded(),
         faults: stats.faults(),
         sensors: stats.sensors(),
+        parts: stats.parts().into_iter().map(part).collect(),
         health: stats.health(),
+    }
+}
+
+fn part(part: Part) -> PartStatus {
+    PartStatus {
+        name: part.name,
+        error: part.error,
+        bytes: part.bytes,
+        faults: part.faults.iter().map(|(f, n)| (f.name(), *n)).collect(),
     }
 }
 

@@ -2,10 +2,12 @@
 
 use qrng::report::State;
 
+use crate::source::Part;
 use crate::stats::{SourceStats, Stats};
 
 /// The collector's state in a word: what its source does; `silent` if it runs and gives nothing. Of
-/// several sources the worst says it, unless the others go on: that is `degraded`.
+/// several sources the worst says it, unless the others go on: that is `degraded`, and so is a source
+/// with a part that fails.
 pub(super) fn state(stats: &Stats, rate: u64) -> &'static str {
     let states = stats.sources().iter().map(|s| s.condition().state);
     let badness = |state: &State| match state {
@@ -18,6 +20,7 @@ pub(super) fn state(stats: &Stats, rate: u64) -> &'static str {
     let worst = states.max_by_key(badness).unwrap_or(State::Running);
     match (worst, rate) {
         (State::Running, 0) => "silent",
+        (State::Running, _) if stats.sources().iter().any(has_failed_part) => "degraded",
         (State::Latched | State::Failed | State::Ended, 1..) if stats.sources().len() > 1 => {
             "degraded"
         }
@@ -25,10 +28,19 @@ pub(super) fn state(stats: &Stats, rate: u64) -> &'static str {
     }
 }
 
-/// Why less comes than could, in words: one for each source that gives nothing.
+fn has_failed_part(source: &SourceStats) -> bool {
+    source.parts().iter().any(|part| part.error.is_some())
+}
+
+/// Why less comes than could, in words: one for each source that gives nothing, or each part of one.
 pub(super) fn reasons(stats: &Stats) -> Vec<String> {
     let mut reasons = Vec::new();
-    reasons.extend(stats.sources().iter().filter_map(reason));
+    for source in stats.sources() {
+        match reason(source) {
+            Some(reason) => reasons.push(reason),
+            None => reasons.extend(reasons_of_parts(source)),
+        }
+    }
     let stopped = stats.combined().and_then(|combined| combined.stopped);
     reasons.extend(stopped.map(|reason| format!("nothing is combined: {reason}")));
     reasons
@@ -52,12 +64,38 @@ fn reason(source: &SourceStats) -> Option<String> {
     }
 }
 
+fn reasons_of_parts(source: &SourceStats) -> Vec<String> {
+    let name = &source.identity().name;
+    let told = |part: Part| {
+        let error = part.error?;
+        Some(format!("source {name}: {} {error}", part.name))
+    };
+    source.parts().into_iter().filter_map(told).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use qrng::report::Kind;
 
     use super::*;
     use crate::source::Identity;
+
+    #[test]
+    fn a_part_that_fails_degrades_its_source() {
+        let stats = sources(&[State::Running]);
+        let source = &stats.sources()[0];
+        let mut parts = vec![Part::new("https://a".into()), Part::new("https://b".into())];
+        source.parts_are(parts.clone());
+        assert_eq!(state(&stats, 1), "running");
+        parts[1].error = Some("answers 503".into());
+        source.parts_are(parts);
+        assert_eq!(state(&stats, 1), "degraded");
+        assert_eq!(state(&stats, 0), "silent");
+        assert_eq!(reasons(&stats), ["source card: https://b answers 503"]);
+        source.failed("all fail".into());
+        assert_eq!(state(&stats, 0), "failed");
+        assert_eq!(reasons(&stats), ["source card: all fail"]);
+    }
 
     fn sources(states: &[State]) -> Stats {
         let identity = Identity {

@@ -301,3 +301,31 @@ fn the_environment_replaces_the_addresses() {
         &[variable, "0 sources of kind"],
     );
 }
+
+#[test]
+fn the_section_of_the_shipped_sample_is_good_and_shows_the_defaults() {
+    let dir = site();
+    let sample = include_str!("../../../../config/collector.toml");
+    let section = sample.split_once("#   [source.appliance]").unwrap().1;
+    let section = section.split_once("[source.health]").unwrap().0;
+    let lines = section.lines().filter_map(|line| line.strip_prefix("#   "));
+    let mut text = lines.collect::<Vec<_>>().join("\n");
+    for (shipped, own) in [
+        ("/etc/qrng/appliance-ca.pem", "ca.pem"),
+        ("/etc/qrng/collector.pem", "client.pem"),
+        ("/etc/qrng/collector-tls.key", "client.key"),
+    ] {
+        assert!(text.contains(shipped));
+        text = text.replace(shipped, own);
+    }
+    let config = in_site(&dir, &text).unwrap();
+    let defaults = with(GOOD).unwrap();
+    let (shown, defaults) = (settings(&config), settings(&defaults));
+    assert_eq!(shown.addresses.len(), 2);
+    assert!(shown.trust.client.is_some());
+    assert!(config.sources[0].warnings().is_empty());
+    assert_eq!(shown.size, defaults.size);
+    assert_eq!(shown.interval, defaults.interval);
+    assert_eq!(shown.connect_timeout, defaults.connect_timeout);
+    assert_eq!(shown.timeout, defaults.timeout);
+}

@@ -329,6 +329,14 @@ fn a_certificate_of_its_own_may_be_the_authority() {
     let authorities = Authorities::parse(issued.certificate.as_bytes()).unwrap();
     settings.trust.verification = Verification::By(authorities);
     bytes(&mut start(&settings), SIZE);
+
+    // Not if it says that it may issue others, too.
+    let issued = Authority::posing_as_server("a device", &["127.0.0.1"]);
+    server.speak(&Tls::New(issued.clone()));
+    let authorities = Authorities::parse(issued.certificate.as_bytes()).unwrap();
+    settings.trust.verification = Verification::By(authorities);
+    let (_, refused) = failure(&mut start(&settings));
+    told(&refused, Fault::Unavailable, &["CA:FALSE"]);
 }
 
 #[test]

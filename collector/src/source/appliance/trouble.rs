@@ -117,6 +117,12 @@ fn certificate(error: &CertificateError) -> String {
             let names: Vec<_> = presented.iter().map(|name| bare(name)).collect();
             another_host(&names.join(", "))
         }
+        // The verifier's own name for it, which has no variant here.
+        E::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "shows the certificate of an authority as its own; \
+             give it one of its own, which has basicConstraints CA:FALSE"
+                .into()
+        }
         other => format!("shows a certificate that cannot be used: {other}; give it another"),
     }
 }

@@ -17,6 +17,7 @@
 use std::time::Duration;
 
 pub mod chip;
+pub mod control;
 pub mod fault;
 pub mod ledger;
 pub mod memory;

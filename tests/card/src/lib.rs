@@ -18,9 +18,11 @@
 use std::time::Duration;
 
 pub mod appliance;
+pub mod certificates;
 pub mod chip;
 pub mod control;
 pub mod fault;
+pub mod https;
 pub mod ledger;
 pub mod memory;
 pub mod module;

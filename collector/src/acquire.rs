@@ -82,22 +82,7 @@ pub fn run(
     stats: &Stats,
     index: usize,
 ) -> anyhow::Result<()> {
-    let now = Instant::now();
-    let acquire = Acquire {
-        kinds: Kinds::of(source.identity().kind),
-        source,
-        refine,
-        packing: Packing::new(output.ring, output.cut)?,
-        counts: output.counts.then_some(stats),
-        stats: &stats.sources()[index],
-        tells_failure: !output.counts,
-        working: true,
-        state: State::Starting,
-        failure: None,
-        heard: now,
-        next_tick: now,
-    };
-    acquire.run()
+    Acquire::new(source, refine, &output, stats, index)?.run()
 }
 
 /// Where a source's bytes go.
@@ -127,6 +112,32 @@ struct Acquire<'s> {
     /// When the last bytes came.
     heard: Instant,
     next_tick: Instant,
+}
+
+impl<'s> Acquire<'s> {
+    fn new(
+        source: Box<dyn NoiseSource>,
+        refine: Refine,
+        output: &Output<'s>,
+        stats: &'s Stats,
+        index: usize,
+    ) -> anyhow::Result<Self> {
+        let now = Instant::now();
+        Ok(Self {
+            kinds: Kinds::of(source.identity().kind),
+            source,
+            refine,
+            packing: Packing::new(output.ring, output.cut)?,
+            counts: output.counts.then_some(stats),
+            stats: &stats.sources()[index],
+            tells_failure: !output.counts,
+            working: true,
+            state: State::Starting,
+            failure: None,
+            heard: now,
+            next_tick: now,
+        })
+    }
 }
 
 impl Acquire<'_> {
@@ -261,7 +272,10 @@ impl Acquire<'_> {
         let destroyed = self.packing.destroy();
         self.stats.discarded(destroyed);
         if self.refine.state() != Some(Health::Latched) {
-            self.be(State::Starting);
+            // Of a source that has failed, silence is no news, and why it has failed stays told.
+            if self.state != State::Failed {
+                self.be(State::Starting);
+            }
             self.publish();
             return Ok(());
         }

@@ -95,12 +95,7 @@ impl OpenCard {
     fn batch(&mut self, buffer: &mut [u8]) -> Result<(), Failure> {
         match self.works() {
             Ok(true) => {}
-            Ok(false) => {
-                return Err(Failure::new(
-                    Fault::Unhealthy,
-                    "the card says that its module does not work (status 0); it is reset; replace it if that does not help",
-                ));
-            }
+            Ok(false) => return Err(unhealthy()),
             Err(error) => return Err(self.failed(&error)),
         }
         let bytes = self.device.bulk_in(self.endpoint, buffer);
@@ -116,15 +111,17 @@ impl OpenCard {
         }
     }
 
-    /// What an error counts as.
+    /// What an error counts as. The status says more than the error where a module has failed within a batch, or the card is being
+    /// unplugged.
     fn failed(&mut self, error: &UsbError) -> Failure {
         if matches!(error, UsbError::Other(_)) {
             thread::sleep(UNPLUG_PAUSE);
-            if self.works() == Err(UsbError::Gone) {
-                return unplugged(self.serial.as_deref());
-            }
         }
-        failure(error, self.serial.as_deref())
+        match self.works() {
+            Ok(false) => unhealthy(),
+            Err(UsbError::Gone) => unplugged(self.serial.as_deref()),
+            _ => failure(error, self.serial.as_deref()),
+        }
     }
 }
 
@@ -198,6 +195,14 @@ fn failure(error: &UsbError, serial: Option<&str>) -> Failure {
         UsbError::Stall | UsbError::Other(_) => (Fault::Io, "the card is reset"),
     };
     Failure::new(fault, format!("{error}; {remedy}"))
+}
+
+/// The card says that it does not work.
+fn unhealthy() -> Failure {
+    Failure::new(
+        Fault::Unhealthy,
+        "the card says that its module does not work (status 0); it is reset; replace it if that does not help",
+    )
 }
 
 /// The card was there and is not any more.

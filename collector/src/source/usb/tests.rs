@@ -29,6 +29,8 @@ struct Card {
     plugged: bool,
     /// Whether it is unplugged with the next trouble, whatever that looks like.
     dying: bool,
+    /// Whether its module fails with the next trouble.
+    failing: bool,
     /// What was done to it: requests, and bytes read.
     log: Vec<Done>,
 }
@@ -61,6 +63,7 @@ impl Card {
             busy: false,
             plugged: true,
             dying: false,
+            failing: false,
             log: Vec::new(),
         }
     }
@@ -221,6 +224,7 @@ impl UsbDevice for Handle {
                 }
                 if let Some(Some(error)) = card.troubles.pop_front() {
                     card.plugged = !card.dying;
+                    card.status = u8::from(!card.failing);
                     return Err(error);
                 }
             }
@@ -454,4 +458,16 @@ fn errors_on_the_way_out_count_as_unplugging() {
     });
     let (_, failure) = until_failure(&mut source);
     assert_eq!(failure.fault, Fault::Gone);
+}
+
+#[test]
+fn a_module_that_fails_within_a_batch_is_unhealthy_and_not_silent() {
+    let desk = Desk::new([Card::new("A1", "1-2")]);
+    let mut source = desk.open();
+    numbers(&mut source, 1);
+    desk.card(|card| {
+        card.troubles = [Some(UsbError::Timeout)].into();
+        card.failing = true;
+    });
+    assert_eq!(until_failure(&mut source).1.fault, Fault::Unhealthy);
 }

@@ -321,6 +321,7 @@ impl Acquire<'_> {
     fn publish(&self) {
         self.stats.health_is(self.refine.summary());
         self.stats.sensors_are(self.source.sensors());
+        self.stats.parts_are(self.source.parts());
     }
 }
 

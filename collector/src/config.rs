@@ -10,6 +10,8 @@ use qrng::keys::CollectorKey;
 use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_toml};
 
 use crate::source::appliance::Settings;
+use crate::source::xdma::chip::Mode;
+use crate::sysfs::pci::Address;
 
 mod appliance;
 mod combining;
@@ -20,6 +22,7 @@ mod raw;
 mod sending;
 mod sources;
 mod usb;
+mod xdma;
 
 pub use appliance::URLS_VARIABLE;
 pub use combining::CombineConfig;
@@ -65,6 +68,13 @@ pub enum Driver {
     },
     /// Appliances.
     Appliances(Settings),
+    /// A chip card by DMA.
+    Xdma {
+        /// Where it is on the PCI bus; none if it is the only one.
+        device: Option<Address>,
+        /// What its chips give.
+        mode: Mode,
+    },
 }
 
 /// A gateway to send to.

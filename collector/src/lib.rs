@@ -59,7 +59,9 @@ use pipeline::{Input, now_us};
 use refine::Refine;
 use seal::Seal;
 use send::Outlet;
-use source::{Appliances, NoiseSource, Simulator, node, usb};
+use source::xdma::RealClock;
+use source::xdma::vfio::VfioSlot;
+use source::{Appliances, NoiseSource, Simulator, Xdma, node, usb};
 use stats::Stats;
 use status::{Remover, StatusFile};
 
@@ -139,11 +141,8 @@ fn input(config: SourceConfig) -> anyhow::Result<Input> {
         config.claim.before,
         config.claim.after,
     );
-    if config.health.is_none() {
-        log::warn!(
-            "noise source {}: HEALTH TESTS ARE OFF; whatever the file holds is sent as random",
-            config.name
-        );
+    for warning in config.warnings() {
+        log::warn!("noise source {}: {warning}", config.name);
     }
     let refine = Refine::new(config.health, config.conditioning)?;
     Ok(Input { source, refine })
@@ -164,5 +163,10 @@ fn open_source(config: &SourceConfig) -> anyhow::Result<Box<dyn NoiseSource>> {
                 path.display()
             )
         })?),
+        Driver::Xdma { device, mode } => {
+            let slot = Box::new(VfioSlot::new(*device));
+            let card = Xdma::open(name, *mode, slot, Box::new(RealClock));
+            Box::new(card.with_context(|| format!("noise source {name}"))?)
+        }
     })
 }

@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | [`simulator`] | nothing: a generator seeded from the kernel | always `simulator` |
 //! | [`node`] | a character device or a file | `kernel-node` |
+//! | [`pcie`] | a PCI or PCIe card with generator modules, without a driver of the kernel | `pcie-module` |
+//! | [`xdma`] | a PCIe card with generator chips, by DMA, without a driver of the vendor's | `pcie-chip` |
 //! | [`usb`] | a card on the USB | `usb` |
 //! | [`appliance`] | appliances, over HTTPS | `appliance` |
 //!
@@ -18,11 +20,15 @@ use thiserror::Error;
 pub mod ahead;
 pub mod appliance;
 pub mod node;
+pub mod pcie;
 pub mod simulator;
 pub mod usb;
+pub mod xdma;
 
 pub use appliance::Appliances;
+pub use pcie::Pcie;
 pub use simulator::Simulator;
+pub use xdma::Xdma;
 
 /// What a noise source is, as gateways and their readers are told.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -123,6 +123,10 @@ fn member((index, source): (usize, &SourceConfig)) -> Member {
             format!("usb:{}", serial.as_deref().unwrap_or_default()),
         ),
         Driver::Appliances(settings) => (Kind::Appliance, urls(settings)),
+        Driver::Xdma { device, .. } => (
+            Kind::PcieChip,
+            device.map_or_else(|| "the only card".to_owned(), |device| device.to_string()),
+        ),
     };
     Member {
         identity: Identity {

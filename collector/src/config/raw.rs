@@ -44,6 +44,16 @@ pub(super) enum RawKind {
     Node,
     Usb,
     Appliance,
+    Xdma,
+}
+
+/// What the chips of a card give.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawMode {
+    #[default]
+    Rng,
+    Sample,
 }
 
 #[derive(Debug, Deserialize)]
@@ -54,6 +64,8 @@ pub(super) struct RawSource {
     pub(super) rate: Option<Amount>,
     pub(super) path: Option<PathBuf>,
     pub(super) serial: Option<String>,
+    pub(super) device: Option<String>,
+    pub(super) mode: Option<RawMode>,
     pub(super) processing: Option<RawProcessing>,
     pub(super) group: Option<String>,
     pub(super) appliance: Option<RawAppliance>,
@@ -89,6 +101,7 @@ pub(super) enum RawMethod {
     VonNeumann,
     Matrix,
     Toeplitz,
+    Hmac,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -99,6 +112,7 @@ pub(super) struct RawConditioning {
     pub(super) file: Option<PathBuf>,
     pub(super) input_bits: Option<usize>,
     pub(super) output_bits: Option<usize>,
+    pub(super) input_bytes: Option<usize>,
     pub(super) independent_bits: Option<bool>,
 }
 

@@ -14,14 +14,13 @@
 //!
 //! Left open by the reference, and chosen here:
 //! - Both BARs have 64 KiB. The identifiers' places (0x2000 and 0x3000) may be read in the user BAR too, and give 0.
-//! - The card's memory holds what the vendor's driver discards (65,536 bytes, in SAMPLE mode 16,809,984). It is full of stale
-//!   bytes after initialisation. When it is full, new bytes are lost.
-//! - 0x000 <- 0x00 empties it. 0x008 may be written at any time after initialisation; bytes are made while 0x004 is 0x11 and
-//!   bits 0 and 7 of 0x008 are set, from when the card is ready.
+//! - The card's memory holds what the vendor's driver discards (65,536 bytes, in SAMPLE mode 16,809,984). When it is full, new
+//!   bytes are lost.
+//! - Bytes are made while the card is initialised and ready, 0x004 is 0x11 and bits 0 and 7 of 0x008 are set. When that begins,
+//!   memory is full of stale bytes; when it ends, memory is emptied. 0x008 may be written at any time after initialisation.
 //! - A chip with packet errors makes no bytes. The mode can be read back 100 ms after it was written.
 //! - Data is as fast in both modes: 2,500,000 bytes a second for each chip.
 
-mod generator;
 mod init;
 #[cfg(test)]
 mod tests;
@@ -33,14 +32,13 @@ use crate::Device;
 use crate::fault::{Fault, FaultError};
 use crate::ledger::Ledger;
 use crate::memory::{HostMemory, NoMemory};
-use crate::module::Full;
-use crate::pace::Rate;
+use crate::pace::{Full, Rate};
 use crate::pci::{Bar, PciCard, PciIdentity};
 use crate::stream::Stream;
+use crate::supply::Supply;
 use crate::violations::Violations;
-use crate::xdma::{self, Engine};
+use crate::xdma::{self, Engine, PacketSource};
 
-use generator::Generator;
 use init::Init;
 pub use init::{Mode, STEPS};
 pub use user::offset;
@@ -49,6 +47,8 @@ pub use user::offset;
 pub const CHIP_RATE: u64 = 2_500_000;
 /// Size of a packet in bytes.
 pub const PACKET: usize = 4096;
+/// The same when the fault is that packets are short.
+const SHORT_PACKET: usize = 1024;
 /// Size of the user registers' BAR in bytes.
 pub const USER_BAR_SIZE: u32 = 0x1_0000;
 
@@ -143,7 +143,7 @@ impl Default for ChipConfig {
 pub struct ChipCard {
     config: ChipConfig,
     init: Init,
-    generator: Generator,
+    supply: Supply,
     engine: Engine,
     memory: Box<dyn HostMemory>,
     violations: Violations,
@@ -154,7 +154,7 @@ impl ChipCard {
     pub fn new(config: ChipConfig) -> Self {
         Self {
             init: Init::new(config.model, config.ready_after),
-            generator: Generator::new(&config),
+            supply: Supply::new(config.rate, config.full, config.seed),
             engine: Engine::default(),
             memory: Box::new(NoMemory),
             violations: Violations::default(),
@@ -177,22 +177,39 @@ impl ChipCard {
 
     /// Moves what can be moved, after anything has changed.
     fn run(&mut self) {
-        let mode = self.init.flows();
-        self.generator.flow(mode);
-        if mode.is_none() {
-            self.engine.drop_packet();
+        match (self.supply.flows(), self.init.flows()) {
+            (false, Some(mode)) => self.supply.start(mode.stale(), mode.stale()),
+            (true, None) => {
+                self.supply.stop();
+                self.engine.drop_packet();
+            }
+            _ => {}
         }
         let mut bus = xdma::Bus {
             memory: &*self.memory,
             violations: &mut self.violations,
         };
-        self.engine.run(&mut self.generator, &mut bus);
+        self.engine.run(&mut self.supply, &mut bus);
     }
 
     fn power_on(&mut self) {
         self.init.power_on();
         self.engine.power_on();
-        self.generator.empty();
+        self.supply.stop();
+    }
+}
+
+impl PacketSource for Supply {
+    fn packet(&mut self) -> Option<usize> {
+        let length = match self.faults.has(Fault::Short) {
+            true => SHORT_PACKET,
+            false => PACKET,
+        };
+        (self.held() >= length as u64).then_some(length)
+    }
+
+    fn take(&mut self, out: &mut [u8]) {
+        Supply::take(self, out);
     }
 }
 
@@ -204,7 +221,7 @@ impl Device for ChipCard {
         } else {
             self.init.working()
         };
-        self.generator.advance(now, chips);
+        self.supply.advance(now, chips);
         self.run();
     }
 
@@ -220,23 +237,23 @@ impl Device for ChipCard {
             Fault::Gone => self.power_on(),
             _ => return Err(FaultError::NotHere(fault)),
         }
-        self.generator.faults.add(fault);
+        self.supply.faults.add(fault);
         Ok(())
     }
 
     fn clear(&mut self) {
-        self.generator.faults.clear();
+        self.supply.faults.clear();
         self.engine.hangs = false;
         self.init.hang(false);
         self.init.mend();
     }
 
     fn stream(&self) -> &Stream {
-        &self.generator.stream
+        &self.supply.stream
     }
 
     fn ledger(&self) -> &Ledger {
-        &self.generator.ledger
+        &self.supply.ledger
     }
 
     fn violations(&self) -> &Violations {
@@ -244,18 +261,12 @@ impl Device for ChipCard {
     }
 
     fn state(&self) -> String {
-        let faults: Vec<String> = self
-            .generator
-            .faults
-            .iter()
-            .map(|f| f.to_string())
-            .collect();
         format!(
             "chip {} status={:#010x} memory={} faults=[{}]",
             self.init,
             self.init.status(),
-            self.generator.held(),
-            faults.join(", ")
+            self.supply.held(),
+            self.supply.faults
         )
     }
 }
@@ -317,6 +328,6 @@ impl PciCard for ChipCard {
     }
 
     fn gone(&self) -> bool {
-        self.generator.faults.has(Fault::Gone)
+        self.supply.faults.has(Fault::Gone)
     }
 }

@@ -31,8 +31,9 @@ use crate::pci::{Bar, PciCard, PciIdentity, aligned32};
 use crate::stream::Stream;
 use crate::violations::Violations;
 
+pub use crate::pace::Full;
+pub use fifo::CAPACITY;
 use fifo::Fifo;
-pub use fifo::{CAPACITY, Full};
 pub use registers::{Register, module, status};
 
 /// Bytes a second of one module.
@@ -277,14 +278,13 @@ impl Device for ModuleCard {
     }
 
     fn state(&self) -> String {
-        let faults: Vec<String> = self.faults.iter().map(|f| f.to_string()).collect();
         format!(
             "module {:?} MX_SR={:#010x} fifo={} overflow={} faults=[{}]",
             self.progress,
             self.module_status(),
             self.fifo.fill(),
             self.fifo.overflowed(),
-            faults.join(", ")
+            self.faults
         )
     }
 }

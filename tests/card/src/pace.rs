@@ -11,6 +11,15 @@ pub enum Rate {
     Unlimited,
 }
 
+/// What happens to bytes made when there is no room for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// They are lost, as in a real device.
+    Overflows,
+    /// None are made until there is room: for tests that must not lose bytes on a busy machine.
+    Waits,
+}
+
 /// Turns times into bytes made, without losing fractions. The rate may change at any time.
 #[derive(Debug, Default)]
 pub struct Pace {

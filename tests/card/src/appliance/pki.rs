@@ -27,6 +27,17 @@ impl Authority {
         Self(issuer.unwrap())
     }
 
+    /// Its own certificate with its key, shown as if it were a server's with these names: as tools make one by default.
+    pub fn posing_as_server(name: &str, names: &[&str]) -> Issued {
+        let mut params = named(name, names);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        Issued {
+            certificate: params.self_signed(&key).unwrap().pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
     /// Its own certificate in PEM.
     pub fn certificate(&self) -> String {
         self.0.pem()

@@ -255,12 +255,19 @@ fn serve(shared: &Shared, stream: TcpStream) {
 
 /// Answers requests until there is none.
 fn talk(shared: &Shared, stream: &mut (impl Read + Write)) -> io::Result<()> {
-    while let Some(request) = read_request(stream)? {
-        while shared.has(Fault::Hang) {
-            if shared.is_over() {
-                return Ok(());
+    loop {
+        let request = match read_request(stream) {
+            Ok(Some(request)) => request,
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+                return stream.write_all(b"HTTP/1.1 400 X\r\nConnection: close\r\n\r\n");
             }
-            thread::sleep(TICK);
+            end => return end.map(|_| ()),
+        };
+        if shared.has(Fault::Hang) {
+            while shared.has(Fault::Hang) && !shared.is_over() {
+                thread::sleep(TICK);
+            }
+            return Ok(());
         }
         let (reply, drips, cuts) = {
             let mut model = shared.model();
@@ -287,7 +294,6 @@ fn talk(shared: &Shared, stream: &mut (impl Read + Write)) -> io::Result<()> {
             thread::sleep(DRIP);
         }
     }
-    Ok(())
 }
 
 /// A request's first line and header lines; none at the end of the connection.
@@ -299,6 +305,10 @@ fn read_request(stream: &mut impl Read) -> io::Result<Option<String>> {
             return Ok(None);
         }
         request.push(byte[0]);
+        // Nothing that a server of HTTP waits for the end of, such as TLS.
+        if !request.is_ascii() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
     }
     Ok(Some(String::from_utf8_lossy(&request).into_owned()))
 }

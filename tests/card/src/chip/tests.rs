@@ -236,7 +236,7 @@ fn a_host_that_is_late_loses_the_newest_bytes_and_none_of_those_that_it_gets() {
     let ledger = host.card.ledger();
     assert_eq!(
         ledger.produced(),
-        ledger.handed() + ledger.overflowed() + host.card.generator.held()
+        ledger.handed() + ledger.overflowed() + host.card.supply.held()
     );
     host.card.violations().assert_none();
 }

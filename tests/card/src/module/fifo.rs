@@ -1,16 +1,9 @@
 //! The FIFO: 1024 words. What is in it is always one run of the stream.
 
+use crate::pace::Full;
+
 /// Its size in bytes.
 pub const CAPACITY: u64 = 4096;
-
-/// What happens to bytes made when it is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Full {
-    /// They are lost and bit 7 is set, as in a real card.
-    Overflows,
-    /// None are made until there is room: for tests that must not lose bytes on a busy machine.
-    Waits,
-}
 
 #[derive(Debug, Default)]
 pub(super) struct Fifo {

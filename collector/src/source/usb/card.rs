@@ -41,8 +41,8 @@ pub(super) mod request {
 /// What the card can be asked: the name, the request, and the length of the answer in bytes.
 const QUESTIONS: [(&str, u8, usize); 6] = [
     ("board_version", request::BOARD_VERSION, 4),
-    ("modules_mask", request::MODULES_MASK, 1),
-    ("modules_status", request::STATUS, 1),
+    ("modules_present", request::MODULES_MASK, 1),
+    ("module_status", request::STATUS, 1),
     ("power", request::POWER, 1),
     ("rate_kbit", request::RATE, 4),
     ("ais31_startup", request::AIS31_STARTUP, 1),

@@ -366,8 +366,8 @@ fn only_what_it_answers_is_told_of_a_card() {
         source.sensors(),
         Sensors::from([
             ("board_version", 0x0102_0304),
-            ("modules_mask", 1),
-            ("modules_status", 1),
+            ("modules_present", 1),
+            ("module_status", 1),
             ("ais31_startup", 0),
         ])
     );
@@ -421,10 +421,10 @@ fn a_card_whose_module_fails_is_unhealthy_until_it_works_again() {
     // It is reset and looked at again, and says the same.
     let (none, again) = until_failure(&mut source);
     assert_eq!((none, &again), (vec![], &failure));
-    assert_eq!(source.sensors()["modules_status"], 0);
+    assert_eq!(source.sensors()["module_status"], 0);
     desk.card(|card| card.status = 1);
     assert!(in_order(&numbers(&mut source, 1000)));
-    assert_eq!(source.sensors()["modules_status"], 1);
+    assert_eq!(source.sensors()["module_status"], 1);
     // What it holds after a reset is not used before it works.
     assert_eq!(desk.card(|card| card.resets()), (2, 1));
 }

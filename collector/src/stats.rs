@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use qrng::health::Summary;
 use qrng::report::{SourceReport, State};
 
-use crate::source::{Failure, Fault, Identity, Sensors};
+use crate::source::{Failure, Fault, Identity, Part, Sensors};
 
 /// How the noise source is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub struct SourceStats {
     condition: Mutex<Condition>,
     faults: Mutex<BTreeMap<Fault, u64>>,
     sensors: Mutex<Sensors>,
+    parts: Mutex<Vec<Part>>,
     health: Mutex<Option<Summary>>,
     /// Whether an operator wants the latch cleared.
     clear: Mutex<bool>,
@@ -177,6 +178,7 @@ impl SourceStats {
             condition: Mutex::default(),
             faults: Mutex::default(),
             sensors: Mutex::default(),
+            parts: Mutex::default(),
             health: Mutex::default(),
             clear: Mutex::default(),
             cleared: Condvar::new(),
@@ -217,6 +219,11 @@ impl SourceStats {
         *lock(&self.sensors) = sensors;
     }
 
+    /// Notes how the devices are doing that it is made of.
+    pub fn parts_are(&self, parts: Vec<Part>) {
+        *lock(&self.parts) = parts;
+    }
+
     /// Notes its health.
     pub fn health_is(&self, summary: Option<Summary>) {
         *lock(&self.health) = summary;
@@ -243,6 +250,11 @@ impl SourceStats {
         lock(&self.sensors).clone()
     }
 
+    /// The devices that it is made of, if it is made of several, about a second old at most.
+    pub fn parts(&self) -> Vec<Part> {
+        lock(&self.parts).clone()
+    }
+
     /// Its health in numbers, about a second old at most; none if it is not tested.
     pub fn health(&self) -> Option<Summary> {
         lock(&self.health).clone()
@@ -255,6 +267,10 @@ impl SourceStats {
             name: self.identity.name.clone(),
             serial: self.identity.serial.clone(),
             state: self.condition().state,
+            sensors: lock(&self.sensors)
+                .iter()
+                .map(|(&name, &value)| (name.to_owned(), value))
+                .collect(),
             health: self.health(),
         }
     }

@@ -226,3 +226,47 @@ fn several_sources_of_a_collector_are_told_each() {
     }
     assert!(!words.contains("unused"));
 }
+
+#[test]
+fn sensors_and_failures_are_told() {
+    let reported = r#"{"state":"serving","sources":[{"kind":"pcie-module","name":"card","state":"running",
+      "sensors":{"modules-present":15,"modules-healthy":11}}]}"#;
+    let words = render::gateway(Path::new("/qrng"), &gateway(reported), None);
+    let told =
+        "source    card (pcie-module), running\n  sensors   modules-healthy 11, modules-present 15";
+    assert!(words.contains(told), "{words}");
+    let own = r#"{"state":"running","sources":[{"kind":"usb","name":"stick","state":"running",
+      "faults":{"silent":1200,"gone":1},"sensors":{"power":1}}, {"kind":"usb","name":"quiet","faults":{},"sensors":{}}]}"#;
+    let Ok(now) = sample::<Collector>(own) else {
+        panic!("it is a document");
+    };
+    let words = render::collector(&now, None);
+    assert!(
+        words.contains("failures  gone 1, silent 1,200\n  sensors   power 1"),
+        "{words}"
+    );
+    assert_eq!(words.matches("sensors").count(), 1, "{words}");
+}
+
+#[test]
+fn parts_and_warnings_are_told_and_a_degraded_collector_sends() {
+    let document = r#"{"state":"degraded","warnings":["source rack: NOT VERIFIED"],"sources":[{"kind":"appliance","name":"rack",
+      "state":"running","parts":[{"name":"https://a","bytes":8192,"error":null,"faults":{}},
+      {"name":"https://b","bytes":0,"error":"answers 503","faults":{"unhealthy":2,"silent":1}}]}]}"#;
+    let Ok(now) = sample::<Collector>(document) else {
+        panic!("it is a document");
+    };
+    assert!(now.document.is_sending());
+    let words = render::collector(&now, None);
+    for expected in [
+        "collector DEGRADED",
+        "WARNING   source rack: NOT VERIFIED",
+        "part      https://a, gave 8.19 kB\n",
+        "part      https://b, gave 0 B, failures: silent 1, unhealthy 2   FAILS: it answers 503",
+    ] {
+        assert!(
+            words.contains(expected),
+            "{expected:?} is missing in\n{words}"
+        );
+    }
+}

@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::appliance::RawAppliance;
+
 /// The configuration file as written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -40,6 +42,18 @@ impl Raw {
 pub(super) enum RawKind {
     Simulator,
     Node,
+    Usb,
+    Appliance,
+    Xdma,
+}
+
+/// What the chips of a card give.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawMode {
+    #[default]
+    Rng,
+    Sample,
 }
 
 #[derive(Debug, Deserialize)]
@@ -49,8 +63,12 @@ pub(super) struct RawSource {
     pub(super) name: Option<String>,
     pub(super) rate: Option<Amount>,
     pub(super) path: Option<PathBuf>,
+    pub(super) serial: Option<String>,
+    pub(super) device: Option<String>,
+    pub(super) mode: Option<RawMode>,
     pub(super) processing: Option<RawProcessing>,
     pub(super) group: Option<String>,
+    pub(super) appliance: Option<RawAppliance>,
     #[serde(default)]
     pub(super) health: RawHealth,
     #[serde(default)]
@@ -83,6 +101,7 @@ pub(super) enum RawMethod {
     VonNeumann,
     Matrix,
     Toeplitz,
+    Hmac,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -93,6 +112,7 @@ pub(super) struct RawConditioning {
     pub(super) file: Option<PathBuf>,
     pub(super) input_bits: Option<usize>,
     pub(super) output_bits: Option<usize>,
+    pub(super) input_bytes: Option<usize>,
     pub(super) independent_bits: Option<bool>,
 }
 

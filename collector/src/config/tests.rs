@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
+use qrng::condition::Method;
 use qrng::health::Settings;
 use qrng_daemon::parse_toml;
 use tempfile::TempDir;
@@ -10,6 +11,9 @@ use tempfile::TempDir;
 use super::sending::segments;
 use super::sources::simulator_rate;
 use super::*;
+
+mod appliance;
+mod xdma;
 
 /// A directory with collector keys `a`, `b` and the gateway's half of `a`.
 fn keys() -> TempDir {
@@ -31,11 +35,14 @@ fn keys() -> TempDir {
 fn check_with(dir: &TempDir, text: &str, psk: Option<&str>) -> Result<Config, String> {
     let file = dir.path().join("collector.toml");
     let raw = parse_toml(&file, text).map_err(|e| e.to_string())?;
-    let psk = psk.map_or(Psk::unset(), Psk::from);
+    let environment = Environment {
+        psk: psk.map_or(Psk::unset(), Psk::from),
+        ..Environment::default()
+    };
     let given = Given {
         file: &file,
         raw,
-        psk,
+        environment,
     };
     Config::try_from(given).map_err(|e| e.to_string())
 }
@@ -447,6 +454,53 @@ fn senseless_conditioning_is_refused_with_words() {
 }
 
 #[test]
+fn an_hmac_conditions_if_enough_entropy_goes_in() {
+    let by = |more: &str| source(&format!("[source.conditioning]\nmethod = \"hmac\"\n{more}"));
+    let source_of = |config: Result<Config, String>| config.unwrap().sources.remove(0);
+    let default = source_of(by(""));
+    assert_eq!(
+        default.conditioning.method(),
+        Method::Hmac { input_len: 64 }
+    );
+    assert_eq!(
+        (default.claim.before, default.claim.output_per_input),
+        (0.98, 0.5)
+    );
+    assert!(default.claim.after > 0.999_999);
+    let tight = source_of(by("input-bytes = 41"));
+    assert_eq!(tight.conditioning.method(), Method::Hmac { input_len: 41 });
+    // 40 bytes at 0.98 bit a bit hold 313.6 bits.
+    told(
+        by("input-bytes = 40"),
+        &["source.conditioning", "320 bits", "gets 313.6"],
+    );
+    told(
+        by("input-bytes = 0"),
+        &["source.conditioning.input-bytes", "is 0"],
+    );
+    told(
+        by("input-bytes = 65537"),
+        &["conditioning.input-bytes", "1 to 65536"],
+    );
+    told(
+        by("input-bits = 512"),
+        &["conditioning.input-bits", "no meaning"],
+    );
+    told(by("file = \"none\""), &["conditioning.file", "No such"]);
+    // A key file of the link is longer.
+    told(
+        by("file = \"a\""),
+        &["conditioning.file", "the file has more"],
+    );
+    let low = "[source.health]\nentropy-per-bit = 0.6\n[source.conditioning]\nmethod = \"hmac\"";
+    told(source(low), &["320 bits", "gets 307.2", "longer blocks"]);
+    let generator = "processing = \"post-processed\"\n[source.conditioning]\nmethod = \"hmac\"";
+    told(source(generator), &["conditions its output itself"]);
+    let other = source("[source.conditioning]\ninput-bytes = 64");
+    told(other, &["conditioning.input-bytes", "no meaning"]);
+}
+
+#[test]
 fn several_sources_are_combined_only_as_declared() {
     let several = |sources: &[(&str, &str)], combine: &str| {
         let sources = sources.iter().map(|(name, group)| {
@@ -500,5 +554,50 @@ fn several_sources_are_combined_only_as_declared() {
     told(
         several(&numbered, "[combine]\nmethod = \"xor\""),
         &["source 1: rate"],
+    );
+}
+
+#[test]
+fn a_usb_card_is_named_by_its_serial_number_or_not_at_all() {
+    let source = |text: &str| check(&format!("[source]\nkind = \"usb\"\n{text}\n{GATEWAY}"));
+    let config = source("serial = \"0123A\"").unwrap();
+    let serial = Some("0123A".to_owned());
+    assert_eq!(config.sources[0].driver, Driver::Usb { serial });
+    assert_eq!(config.sources[0].name, "usb 0123A");
+    let only = source("name = \"left\"").unwrap();
+    assert_eq!(only.sources[0].driver, Driver::Usb { serial: None });
+    assert_eq!(only.sources[0].name, "left");
+    // Its samples are raw, so an extractor makes sense without more words.
+    let conditioned = "[source.conditioning]\nmethod = \"von-neumann\"\nindependent-bits = true";
+    source(conditioned).unwrap();
+    for (text, word) in [
+        ("serial = \"\"", "source.serial"),
+        ("serial = \"a\\u0007\"", "source.serial"),
+        ("path = \"/dev/x\"", "source.path"),
+        ("rate = 5", "source.rate"),
+        ("[source.health]\nenabled = false", "source.health.enabled"),
+    ] {
+        told(source(text), &[word]);
+    }
+    let node = "kind = \"node\"\npath = \"/dev/x\"\nserial = \"A\"";
+    let node = check(&format!("[source]\n{node}\n{GATEWAY}"));
+    told(node, &["source.serial", "usb"]);
+
+    let several = |serials: [&str; 2]| {
+        let each = ["a", "b"].iter().zip(serials).map(|(name, serial)| {
+            format!("[[source]]\nkind = \"usb\"\nname = \"{name}\"\ngroup = \"{name}\"\n{serial}\n")
+        });
+        let sources: String = each.collect();
+        check(&format!("{sources}[combine]\nmethod = \"xor\"\n{GATEWAY}"))
+    };
+    several(["serial = \"A\"", "serial = \"B\""]).unwrap();
+    told(
+        several(["serial = \"A\"", "serial = \"A\""]),
+        &["combine", "one device"],
+    );
+    // The one that is not named may be the other.
+    told(
+        several(["serial = \"A\"", ""]),
+        &["source", "serial number"],
     );
 }

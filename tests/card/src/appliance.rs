@@ -12,6 +12,7 @@
 //! - A request for more than 1 MiB, or a query that makes no sense, is answered with status 400. Another path is a violation,
 //!   and is answered with 404.
 //! - A number is made of 2 (`short`), 4 (`int`) or 8 bytes, which the ledger calls altered.
+//! - Bytes of an answer of a wrong length, or that does not arrive whole or at once, are to be thrown away: condemned.
 //! - The two pages of information are small objects.
 
 mod answers;
@@ -35,6 +36,9 @@ pub use answers::{Number, Request};
 pub const APPLIANCE_RATE: u64 = 80_000;
 /// The most bytes of one request.
 pub const LARGEST: usize = 1 << 20;
+
+/// Where an answer of status 301 points to.
+const ELSEWHERE: &str = "https://elsewhere.example/";
 
 /// What an appliance is made of.
 #[derive(Debug, Clone)]
@@ -78,6 +82,8 @@ pub struct Answer {
     pub status: u16,
     /// Content type.
     pub kind: &'static str,
+    /// Where it points to, if elsewhere.
+    pub location: Option<&'static str>,
     /// Body.
     pub body: Vec<u8>,
     /// How it leaves.
@@ -90,6 +96,8 @@ pub struct Appliance {
     supply: Supply,
     violations: Violations,
     requests: u64,
+    /// The bytes of the last answer, which a fault can give again.
+    last: Vec<u8>,
 }
 
 impl Appliance {
@@ -102,6 +110,7 @@ impl Appliance {
             config,
             violations: Violations::default(),
             requests: 0,
+            last: Vec::new(),
         }
     }
 
@@ -136,6 +145,7 @@ impl Appliance {
         Some(Answer {
             status,
             kind,
+            location: (300..400).contains(&status).then_some(ELSEWHERE),
             body,
             delivery,
         })
@@ -145,6 +155,9 @@ impl Appliance {
         const JSON: &str = "application/json";
         if self.supply.faults.has(Fault::Html) {
             return Some((200, "text/html", answers::HTML.into()));
+        }
+        if let Some(status) = self.supply.faults.status() {
+            return Some((status, "text/html", answers::HTML.into()));
         }
         Some(match Query::parse(target) {
             Err(answers::Wrong::Path) => {
@@ -162,18 +175,34 @@ impl Appliance {
     }
 
     fn random(&mut self, mut request: Request) -> Option<(&'static str, Vec<u8>)> {
-        if self.supply.faults.has(Fault::WrongLength) {
+        let faults = &self.supply.faults;
+        if faults.has(Fault::WrongLength) {
             request.halve();
         }
+        if faults.has(Fault::TooLong) {
+            request.lengthen();
+        }
+        if faults.has(Fault::Repeat) {
+            return Some(request.write(self.last.clone(), self.config.json));
+        }
+        let refused = [
+            Fault::WrongLength,
+            Fault::TooLong,
+            Fault::Short,
+            Fault::Drip,
+        ];
+        let refused = refused.iter().any(|fault| faults.has(*fault));
         if self.supply.held() < request.bytes() as u64 {
             return None;
         }
         let worth = match request {
+            _ if refused => Worth::Condemned,
             Request::Stream { .. } | Request::Hex { .. } => Worth::Good,
             Request::Numbers { .. } => Worth::Altered,
         };
         let mut bytes = vec![0; request.bytes()];
         self.supply.take_as(worth, &mut bytes);
+        self.last.clone_from(&bytes);
         Some(request.write(bytes, self.config.json))
     }
 }
@@ -187,6 +216,7 @@ impl Device for Appliance {
         match fault {
             Fault::Stuck | Fault::Biased | Fault::Zeros | Fault::Ones | Fault::Slow(_) => {}
             Fault::Html | Fault::Drip | Fault::WrongLength | Fault::Short => {}
+            Fault::TooLong | Fault::Repeat | Fault::Status(_) => {}
             Fault::Hang | Fault::Gone => {}
             _ => return Err(FaultError::NotHere(fault)),
         }

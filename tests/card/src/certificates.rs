@@ -66,6 +66,17 @@ impl Authority {
         self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
+    /// The same, but it will be valid from the year 2200 on.
+    ///
+    /// # Errors
+    /// As [`Authority::server`].
+    pub fn future_server(&self, names: &[&str]) -> Result<Identity, Error> {
+        let mut params = params("server", names)?;
+        params.not_before = date_time_ymd(2200, 1, 1);
+        params.not_after = date_time_ymd(2200, 12, 31);
+        self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
     /// For a client.
     ///
     /// # Errors
@@ -87,6 +98,22 @@ impl Authority {
             key: key.serialize_pem(),
         })
     }
+}
+
+/// For a server, signed by itself, as devices make one for themselves; `authority`: it says that it may sign others.
+///
+/// # Errors
+/// As [`Authority::server`].
+pub fn self_signed(names: &[&str], authority: bool) -> Result<Identity, Error> {
+    let mut params = params("device", names)?;
+    if authority {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    }
+    let key = KeyPair::generate()?;
+    Ok(Identity {
+        certificate: params.self_signed(&key)?.pem(),
+        key: key.serialize_pem(),
+    })
 }
 
 fn params(name: &str, names: &[&str]) -> Result<CertificateParams, Error> {

@@ -38,6 +38,12 @@ pub enum Fault {
     Drip,
     /// `wrong-length`: HTTP answers with fewer bytes than asked for.
     WrongLength,
+    /// `too-long`: HTTP answers with more bytes than asked for.
+    TooLong,
+    /// `repeat`: HTTP answers with the same bytes as the last time.
+    Repeat,
+    /// `status N`: HTTP answers with this status; 301 with an address elsewhere.
+    Status(u16),
     /// `packet-error N`: chip N (from 0) reports packet errors.
     PacketError(u8),
 }
@@ -70,6 +76,9 @@ impl fmt::Display for Fault {
             Self::Html => f.write_str("html"),
             Self::Drip => f.write_str("drip"),
             Self::WrongLength => f.write_str("wrong-length"),
+            Self::TooLong => f.write_str("too-long"),
+            Self::Repeat => f.write_str("repeat"),
+            Self::Status(n) => write!(f, "status {n}"),
             Self::PacketError(n) => write!(f, "packet-error {n}"),
         }
     }
@@ -97,6 +106,9 @@ impl FromStr for Fault {
             ["html"] => Self::Html,
             ["drip"] => Self::Drip,
             ["wrong-length"] => Self::WrongLength,
+            ["too-long"] => Self::TooLong,
+            ["repeat"] => Self::Repeat,
+            ["status", n] => Self::Status(n.parse().map_err(|_| unknown())?),
             ["packet-error", n] => Self::PacketError(small(n)?),
             _ => return Err(unknown()),
         })
@@ -129,6 +141,14 @@ impl Faults {
     pub fn slow(&self) -> Option<u64> {
         self.iter().find_map(|fault| match fault {
             Fault::Slow(rate) => Some(rate),
+            _ => None,
+        })
+    }
+
+    /// The HTTP status to answer with, if it is another than it should be.
+    pub fn status(&self) -> Option<u16> {
+        self.iter().find_map(|fault| match fault {
+            Fault::Status(status) => Some(status),
             _ => None,
         })
     }
@@ -186,6 +206,9 @@ mod tests {
             Fault::Html,
             Fault::Drip,
             Fault::WrongLength,
+            Fault::TooLong,
+            Fault::Repeat,
+            Fault::Status(503),
             Fault::PacketError(11),
         ];
         for fault in faults {

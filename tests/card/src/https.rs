@@ -1,4 +1,4 @@
-//! The appliance over HTTPS: HTTP/1.1 in TLS 1.3, on loopback.
+//! The appliance over HTTPS: HTTP/1.1 in TLS 1.3 (or 1.2, as what is too old), on loopback.
 //!
 //! One thread accepts, and one serves each connection, at most [`CONNECTIONS`] of them. An appliance that is gone refuses
 //! connections, because the listener is closed, and ends those there are.
@@ -9,8 +9,8 @@ mod tests;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, version};
+use rustls::{RootCertStore, ServerConfig, ServerConnection, version};
 
 use crate::appliance::Appliance;
 use crate::certificates::Identity;
@@ -36,13 +36,18 @@ pub struct Tls {
     pub server: Identity,
     /// If clients have to show a certificate: the authority that has signed it.
     pub client_authority: Option<String>,
+    /// Whether it speaks TLS 1.2 in place of 1.3.
+    pub old: bool,
 }
 
 impl Tls {
     fn config(&self) -> io::Result<ServerConfig> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(&[&version::TLS13])
+            .with_protocol_versions(&[match self.old {
+                true => &version::TLS12,
+                false => &version::TLS13,
+            }])
             .map_err(io::Error::other)?;
         let builder = match &self.client_authority {
             None => builder.with_no_client_auth(),
@@ -71,7 +76,7 @@ fn certificate(pem: &str) -> io::Result<CertificateDer<'static>> {
 /// A running server; it ends when dropped.
 pub struct HttpsServer {
     address: SocketAddr,
-    stop: Arc<AtomicBool>,
+    serving: Serving,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
@@ -83,18 +88,20 @@ impl HttpsServer {
     pub fn start(card: &Shared<Appliance>, address: SocketAddr, tls: &Tls) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
-        let stop = Arc::new(AtomicBool::new(false));
         let serving = Serving {
             card: card.clone(),
-            tls: Arc::new(tls.config()?),
-            stop: stop.clone(),
-            connections: Arc::new(AtomicUsize::new(0)),
+            tls: Arc::new(Mutex::new(Arc::new(tls.config()?))),
+            stop: Arc::default(),
+            connections: Arc::default(),
+            accepted: Arc::default(),
+            session: Arc::default(),
         };
         let thread = thread::Builder::new().name("https".into());
-        let thread = Some(thread.spawn(move || serving.run(listener, address))?);
+        let own = serving.clone();
+        let thread = Some(thread.spawn(move || own.run(listener, address))?);
         Ok(Self {
             address,
-            stop,
+            serving,
             thread,
         })
     }
@@ -102,6 +109,30 @@ impl HttpsServer {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The appliance.
+    pub fn card(&self) -> MutexGuard<'_, Appliance> {
+        self.serving.card.lock()
+    }
+
+    /// How later connections are to be.
+    ///
+    /// # Errors
+    /// What `tls` holds is no certificate or key.
+    pub fn speak(&self, tls: &Tls) -> io::Result<()> {
+        *lock(&self.serving.tls) = Arc::new(tls.config()?);
+        Ok(())
+    }
+
+    /// Connections accepted so far.
+    pub fn accepted(&self) -> usize {
+        self.serving.accepted.load(Ordering::SeqCst)
+    }
+
+    /// What the connection of the last request agreed on: protocol version and key exchange.
+    pub fn session(&self) -> String {
+        lock(&self.serving.session).clone()
     }
 
     /// Waits until it fails.
@@ -123,7 +154,7 @@ impl HttpsServer {
 
 impl Drop for HttpsServer {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
+        self.serving.stop.store(true, Ordering::SeqCst);
         // It was told to end; how it ended matters to nobody.
         let _ = self.join();
     }
@@ -133,15 +164,36 @@ impl Drop for HttpsServer {
 #[derive(Clone)]
 struct Serving {
     card: Shared<Appliance>,
-    tls: Arc<ServerConfig>,
+    tls: Arc<Mutex<Arc<ServerConfig>>>,
     stop: Arc<AtomicBool>,
     connections: Arc<AtomicUsize>,
+    accepted: Arc<AtomicUsize>,
+    session: Arc<Mutex<String>>,
+}
+
+/// A lock whose holders cannot leave it half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Serving {
     /// Whether connections have to end.
     fn over(&self) -> bool {
         self.stop.load(Ordering::SeqCst) || self.card.lock().gone()
+    }
+
+    fn tls(&self) -> Arc<ServerConfig> {
+        Arc::clone(&lock(&self.tls))
+    }
+
+    /// Keeps what a connection agreed on.
+    fn note(&self, connection: &ServerConnection) {
+        let exchange = connection.negotiated_key_exchange_group();
+        *lock(&self.session) = format!(
+            "{:?} {:?}",
+            connection.protocol_version(),
+            exchange.map(|group| group.name())
+        );
     }
 
     fn run(&self, listener: TcpListener, address: SocketAddr) -> io::Result<()> {
@@ -177,6 +229,7 @@ impl Serving {
             self.connections.fetch_sub(1, Ordering::SeqCst);
             return Ok(());
         }
+        self.accepted.fetch_add(1, Ordering::SeqCst);
         let serving = self.clone();
         thread::Builder::new()
             .name("https connection".into())

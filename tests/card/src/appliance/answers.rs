@@ -86,6 +86,19 @@ impl Request {
         }
     }
 
+    /// Asks for one more.
+    pub(super) fn lengthen(&mut self) {
+        match self {
+            Self::Stream { size: count }
+            | Self::Hex {
+                quantity: count, ..
+            }
+            | Self::Numbers {
+                quantity: count, ..
+            } => *count += 1,
+        }
+    }
+
     /// The content type and the body made of its bytes.
     pub(super) fn write(self, bytes: Vec<u8>, json: bool) -> (&'static str, Vec<u8>) {
         let items: Vec<String> = match self {

@@ -21,9 +21,10 @@ pub(super) fn serve(serving: &Serving, stream: TcpStream) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(LOOK))?;
-    let tls = ServerConnection::new(serving.tls.clone()).map_err(io::Error::other)?;
+    let tls = ServerConnection::new(serving.tls()).map_err(io::Error::other)?;
     let mut stream = StreamOwned::new(tls, stream);
     while let Some(head) = read_head(serving, &mut stream)? {
+        serving.note(&stream.conn);
         let answer = match target(&head) {
             Ok(target) => match answer(serving, &mut stream, target)? {
                 Some(answer) => answer,
@@ -81,6 +82,7 @@ fn bad_request() -> Answer {
     Answer {
         status: 405,
         kind: "text/plain",
+        location: None,
         body: b"only GET\n".to_vec(),
         delivery: Delivery::Whole,
     }
@@ -108,12 +110,17 @@ fn answer(serving: &Serving, stream: &mut Stream, target: &str) -> io::Result<Op
 fn send(serving: &Serving, stream: &mut Stream, answer: &Answer) -> io::Result<bool> {
     let reason = match answer.status {
         200 => "OK",
+        301 => "Moved Permanently",
         400 => "Bad Request",
         404 => "Not Found",
-        _ => "Method Not Allowed",
+        405 => "Method Not Allowed",
+        _ => "As Told",
     };
+    let location = answer.location.map_or(String::new(), |location| {
+        format!("Location: {location}\r\n")
+    });
     let head = format!(
-        "HTTP/1.1 {} {reason}\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n",
+        "HTTP/1.1 {} {reason}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{location}\r\n",
         answer.status,
         answer.kind,
         answer.body.len()

@@ -25,6 +25,7 @@ impl Bench {
         let tls = Tls {
             server: authority.server(&["localhost"]).unwrap(),
             client_authority: with_clients.then(|| authority.certificate()),
+            old: false,
         };
         let rate = Rate::Unlimited;
         let card = Appliance::new(ApplianceConfig {

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 use qrng::health::BLOCK;
 use qrng::report::{Kind, Kinds, State};
-use qrng_card::Device as _;
-use qrng_card::appliance::pki::Authority;
-use qrng_card::appliance::server::{Server, Tls};
-use qrng_card::appliance::{Appliance, Firmware};
-use qrng_card::fault::Fault;
+use qrng_card::appliance::{Appliance, ApplianceConfig};
+use qrng_card::certificates::Authority;
+use qrng_card::https::{HttpsServer, Tls};
+use qrng_card::{Device as _, Fault, Rate, Shared};
 use serde_json::Value;
 
 use crate::harness::{Collector, Gateway, Got, Site, run};
@@ -21,18 +20,27 @@ const FAST: &str =
     "ca-file = \"ca.pem\"\nfetch-size = \"64 KiB\"\ninterval = \"100 ms\"\ntimeout = \"20 s\"\n";
 
 /// Servers that the site trusts, at 127.0.0.1 and so on.
-fn servers<const N: usize>(site: &Site) -> [Server; N] {
-    let authority = Authority::new("the lab");
+fn servers<const N: usize>(site: &Site) -> [HttpsServer; N] {
+    let authority = Authority::new("the lab").unwrap();
     fs::write(site.path("ca.pem"), authority.certificate()).unwrap();
     std::array::from_fn(|index| {
         let host = u8::try_from(index + 1).unwrap();
-        let name = format!("127.0.0.{host}");
-        let tls = Tls::New(authority.server(&[&name]));
-        Server::start(host, &tls, Appliance::new(Firmware::Raw, host.into()))
+        let tls = Tls {
+            server: authority.server(&[&format!("127.0.0.{host}")]).unwrap(),
+            client_authority: None,
+            old: false,
+        };
+        let card = Appliance::new(ApplianceConfig {
+            rate: Rate::Unlimited,
+            seed: host.into(),
+            ..ApplianceConfig::default()
+        });
+        let address = ([127, 0, 0, host], 0).into();
+        HttpsServer::start(&Shared::real_time(card), address, &tls).unwrap()
     })
 }
 
-fn url(server: &Server) -> String {
+fn url(server: &HttpsServer) -> String {
     format!("https://{}", server.address())
 }
 
@@ -91,10 +99,10 @@ fn what_an_appliance_gives_leaves_complete_in_order_and_once() {
     }
     // Start-up tests use up the first block.
     {
-        let model = server.model();
-        let given = model.ledger().good(model.stream());
+        let card = server.card();
+        let given = card.ledger().good(card.stream());
         assert!(given[BLOCK..].starts_with(&bytes), "{} bytes", bytes.len());
-        model.violations().assert_none();
+        card.violations().assert_none();
     }
     let told = status_when(&site, &mut gateway, &mut bytes, |s| {
         s["state"] == "running" && s["sources"][0]["parts"][0]["bytes"].as_u64() > Some(0)
@@ -122,7 +130,7 @@ fn an_appliance_that_fails_is_told_once_and_comes_back_without_a_restart() {
     let log = site.path("log");
     let collector = Collector::start_logged_with(&config, &log, &[]);
     let mut bytes = gateway.bytes(BLOCK);
-    server.model().inject(Fault::Html).unwrap();
+    server.card().inject(Fault::Html).unwrap();
     let told = status_when(&site, &mut gateway, &mut bytes, |s| s["state"] == "failed");
     let error = told["sources"][0]["error"].as_str().unwrap().to_owned();
     assert!(error.contains("text in place of random bytes"), "{error}");
@@ -133,7 +141,7 @@ fn an_appliance_that_fails_is_told_once_and_comes_back_without_a_restart() {
     status_when(&site, &mut gateway, &mut bytes, |s| {
         s["sources"][0]["parts"][0]["faults"]["nonsense"].as_u64() >= Some(3)
     });
-    server.model().clear();
+    server.card().clear();
     let before = bytes.len();
     bytes.extend(gateway.bytes(BLOCK));
     let told = status_when(&site, &mut gateway, &mut bytes, |s| s["state"] == "running");
@@ -145,8 +153,8 @@ fn an_appliance_that_fails_is_told_once_and_comes_back_without_a_restart() {
 
     // What left is what it gave, less what start-up tests used up: the first block, and as much after the failure with
     // the part of a block that was not judged before.
-    let model = server.model();
-    let given = model.ledger().good(model.stream());
+    let card = server.card();
+    let given = card.ledger().good(card.stream());
     let before_failure = common(&bytes, &given[BLOCK..]);
     assert!(
         before_failure >= before.min(BLOCK),
@@ -169,8 +177,8 @@ fn common(one: &[u8], other: &[u8]) -> usize {
 fn one_of_several_that_fails_degrades_the_source() {
     let mut site = Site::new();
     let mut gateway = site.gateway("one");
-    let servers: [Server; 2] = servers(&site);
-    servers[1].model().inject(Fault::Status(503)).unwrap();
+    let servers: [HttpsServer; 2] = servers(&site);
+    servers[1].card().inject(Fault::Status(503)).unwrap();
     let urls = servers.each_ref().map(url);
     // The file names one of them; the environment both.
     let config = configure(&site, &urls[..1], FAST);
@@ -189,7 +197,7 @@ fn one_of_several_that_fails_degrades_the_source() {
     let part = &told["sources"][0]["parts"][1];
     assert_eq!(part["name"], &*urls[1]);
     assert!(part["faults"]["unhealthy"].as_u64() > Some(0), "{part}");
-    servers[1].model().clear();
+    servers[1].card().clear();
     status_when(&site, &mut gateway, &mut bytes, |s| {
         s["state"] == "running" && s["sources"][0]["parts"][1]["bytes"].as_u64() > Some(0)
     });
@@ -226,11 +234,11 @@ fn a_collector_waits_for_appliances_but_not_with_wrong_settings() {
     let mut site = Site::new();
     let mut gateway = site.gateway("one");
     let [server] = servers(&site);
-    server.model().inject(Fault::Gone).unwrap();
+    server.card().inject(Fault::Gone).unwrap();
     let config = configure(&site, &[url(&server)], FAST);
     let collector = Collector::start(&config);
     while gateway.report().sources[0].state != State::Failed {}
-    server.model().clear();
+    server.card().clear();
     gateway.bytes(BLOCK);
     assert!(collector.end(Signal::SIGTERM).success());
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use qrng_card::appliance::pki::Authority;
+use qrng_card::certificates::Authority;
 
 use super::*;
 use crate::source::appliance::{Address, Settings};
@@ -10,8 +10,8 @@ use crate::source::appliance::{Address, Settings};
 /// Files of the lab: its authority, and a certificate with its key.
 fn site() -> TempDir {
     let dir = keys();
-    let authority = Authority::new("the lab");
-    let client = authority.client("collector");
+    let authority = Authority::new("the lab").unwrap();
+    let client = authority.client("collector").unwrap();
     fs::write(dir.path().join("ca.pem"), authority.certificate()).unwrap();
     fs::write(dir.path().join("client.pem"), client.certificate).unwrap();
     let key = dir.path().join("client.key");

@@ -25,4 +25,4 @@ mod qmp;
 
 pub use bench::{Bench, Part};
 pub use guest::{Guest, Output};
-pub use plan::Plan;
+pub use plan::{HOST, Plan};

@@ -81,7 +81,7 @@ download() {
 }
 
 begin() { # PART
-    rm -rf "$cache/$1.new"
+    rm -rf --one-file-system "$cache/$1.new"
     mkdir -p "$cache/$1.new"
     cd "$cache/$1.new"
     say "making $1"
@@ -181,5 +181,5 @@ for part in $parts; do
     "make_$part"
 done
 # Lists and packages are of use until everything is there.
-rm -rf "$cache"/apt-* "$cache"/*.new
+rm -rf --one-file-system "$cache"/apt-* "$cache"/*.new
 printf '%s\n' "$cache"

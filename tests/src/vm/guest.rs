@@ -1,6 +1,6 @@
 //! A running guest: QEMU's process, its console, the agent in it and its monitor.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -197,10 +197,14 @@ impl Process {
         let child = Arc::new(Mutex::new(child));
         let console = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&console);
+        let live = std::env::var_os("QRNG_VM_CONSOLE").is_some();
         let reader = thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = output.read(&mut buffer) {
                 lock(&kept).extend_from_slice(&buffer[..count]);
+                if live {
+                    let _ = io::stderr().write_all(&buffer[..count]);
+                }
             }
         });
         let (watched, ended) = mpsc::channel();

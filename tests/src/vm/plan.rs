@@ -7,12 +7,16 @@ use super::bench::Bench;
 use super::cpio::Archive;
 use super::guest::{Guest, SLOT};
 use super::{modules, programs};
+use crate::chain::Chain;
 
 const INIT: &str = include_str!("../../vm/init.sh");
 const AGENT: &str = include_str!("../../vm/agent.sh");
 /// Starts the agent in a guest with systemd.
 const AGENT_UNIT: &str = "[Unit]\nDescription=Agent of the test harness\nDefaultDependencies=no\nAfter=sysinit.target\n\
     [Service]\nExecStart=/bin/sh /agent.sh\n";
+
+/// This machine's loopback, as guests see it.
+pub const HOST: &str = "10.0.2.2";
 
 /// What every guest loads: its network.
 const MODULES: [&str; 2] = ["virtio_pci", "virtio_net"];
@@ -63,6 +67,21 @@ impl<'a> Plan<'a> {
         let path = path.trim_start_matches('/').to_owned();
         self.files.push((path, permissions, content.into()));
         self
+    }
+
+    /// Has the collector, which sends to the chain's gateway on this machine; `tables` are its source and anything else.
+    ///
+    /// # Panics
+    /// It does not build.
+    pub fn collector(self, chain: &Chain, tables: &str) -> Self {
+        let config = format!(
+            "[[gateway]]\nname = \"outside\"\naddress = \"{HOST}:{}\"\nkey = \"/etc/qrng/collector.key\"\n\n{tables}\n",
+            chain.port
+        );
+        let key = fs::read(chain.path("collector.key")).expect("the chain made a key");
+        self.program("qrng-collector", "qrng-collector")
+            .file("/etc/qrng/collector.key", 0o600, key)
+            .file("/etc/qrng/collector.toml", 0o644, config)
     }
 
     /// Has a device, as QEMU's `-device` takes it.

@@ -22,10 +22,9 @@
 //! | send | [`send`], [`pace`] | paces, and moves batches to the socket |
 //! | status | [`status`], [`stats`] | writes `status.json` each second |
 //! | | [`latch`] | the operator's word that clears a latch |
+//! | (drivers) | [`sysfs`] | what the kernel shows of PCI functions and USB devices |
 //!
 //! [`pipeline`] joins them. Sessions take their epochs from [`epoch`].
-#![forbid(unsafe_code)]
-
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -48,6 +47,7 @@ pub mod send;
 pub mod source;
 pub mod stats;
 pub mod status;
+pub mod sysfs;
 
 use config::{Config, Driver, Gateway, SourceConfig};
 use epoch::EpochFile;

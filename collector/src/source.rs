@@ -13,6 +13,7 @@ use thiserror::Error;
 
 pub mod node;
 pub mod simulator;
+pub mod xdma;
 
 pub use node::Node;
 pub use simulator::Simulator;

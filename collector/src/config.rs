@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use qrng::keys::CollectorKey;
 use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_toml};
 
+use crate::source::xdma::chip::Mode;
+use crate::sysfs::pci::Address;
+
 mod combining;
 mod conditioning;
 mod gateways;
@@ -15,6 +18,7 @@ mod health;
 mod raw;
 mod sending;
 mod sources;
+mod xdma;
 
 pub use combining::CombineConfig;
 pub use conditioning::Conditioning;
@@ -51,6 +55,13 @@ pub enum Driver {
     Node {
         /// The device or file.
         path: PathBuf,
+    },
+    /// A chip card by DMA.
+    Xdma {
+        /// Where it is on the PCI bus; none if it is the only one.
+        device: Option<Address>,
+        /// What its chips give.
+        mode: Mode,
     },
 }
 

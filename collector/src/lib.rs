@@ -56,7 +56,9 @@ use pipeline::{Input, now_us};
 use refine::Refine;
 use seal::Seal;
 use send::Outlet;
-use source::{Node, NoiseSource, Simulator};
+use source::xdma::RealClock;
+use source::xdma::vfio::VfioSlot;
+use source::{Node, NoiseSource, Simulator, Xdma};
 use stats::Stats;
 use status::{Remover, StatusFile};
 
@@ -156,5 +158,10 @@ fn open_source(config: &SourceConfig) -> anyhow::Result<Box<dyn NoiseSource>> {
                 path.display()
             )
         })?),
+        Driver::Xdma { device, mode } => {
+            let slot = Box::new(VfioSlot::new(*device));
+            let card = Xdma::open(name, *mode, slot, Box::new(RealClock));
+            Box::new(card.with_context(|| format!("noise source {name}"))?)
+        }
     })
 }

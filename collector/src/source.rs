@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`simulator`] | nothing: a generator seeded from the kernel | always `simulator` |
 //! | [`node`] | a character device or a file | `kernel-node` |
+//! | [`xdma`] | a PCIe card with generator chips, by DMA, without a driver of the vendor's | `pcie-chip` |
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -17,6 +18,7 @@ pub mod xdma;
 
 pub use node::Node;
 pub use simulator::Simulator;
+pub use xdma::Xdma;
 
 /// What a noise source is, as gateways and their readers are told.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -113,6 +113,10 @@ fn member((index, source): (usize, &SourceConfig)) -> Member {
         // Each has a key of its own, so each is a device of its own.
         Driver::Simulator { .. } => (Kind::Simulator, format!("simulator:{}", index + 1)),
         Driver::Node { path } => (Kind::KernelNode, real(path)),
+        Driver::Xdma { device, .. } => (
+            Kind::PcieChip,
+            device.map_or_else(|| "the only card".to_owned(), |device| device.to_string()),
+        ),
     };
     Member {
         identity: Identity {

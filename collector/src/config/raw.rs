@@ -40,6 +40,16 @@ impl Raw {
 pub(super) enum RawKind {
     Simulator,
     Node,
+    Xdma,
+}
+
+/// What the chips of a card give.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawMode {
+    #[default]
+    Rng,
+    Sample,
 }
 
 #[derive(Debug, Deserialize)]
@@ -49,6 +59,8 @@ pub(super) struct RawSource {
     pub(super) name: Option<String>,
     pub(super) rate: Option<Amount>,
     pub(super) path: Option<PathBuf>,
+    pub(super) device: Option<String>,
+    pub(super) mode: Option<RawMode>,
     pub(super) processing: Option<RawProcessing>,
     pub(super) group: Option<String>,
     #[serde(default)]
@@ -83,6 +95,7 @@ pub(super) enum RawMethod {
     VonNeumann,
     Matrix,
     Toeplitz,
+    Hmac,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -93,6 +106,7 @@ pub(super) struct RawConditioning {
     pub(super) file: Option<PathBuf>,
     pub(super) input_bits: Option<usize>,
     pub(super) output_bits: Option<usize>,
+    pub(super) input_bytes: Option<usize>,
     pub(super) independent_bits: Option<bool>,
 }
 

@@ -9,7 +9,7 @@ use qrng::units::Amount;
 use qrng_daemon::{Problems, path_in};
 
 use super::raw::{RawKind, RawSource};
-use super::{Conditioning, Driver, conditioning, health, sending};
+use super::{Conditioning, Driver, conditioning, health, sending, xdma};
 use crate::source::simulator::CARDS;
 
 /// The longest name of a source, in bytes: it must fit in a report.
@@ -81,6 +81,7 @@ pub(super) fn check(
         }
         sources.push(source);
     }
+    xdma::check_addresses(problems, &sources);
     sources
 }
 
@@ -126,7 +127,11 @@ fn driver(
     file: &Path,
     raw: &RawSource,
 ) -> (String, Option<Driver>) {
+    if !matches!(raw.kind, RawKind::Xdma) {
+        xdma::superfluous(problems, place, raw);
+    }
     match raw.kind {
+        RawKind::Xdma => xdma::driver(problems, place, raw),
         RawKind::Simulator => {
             if raw.path.is_some() {
                 problems.add(&place.key("path"), "is for kind = \"node\"", "remove it");

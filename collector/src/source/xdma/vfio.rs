@@ -209,19 +209,25 @@ fn join(roots: &Roots, place: &Place, group: &File, container: &File) -> Result<
 
 /// Opens a node of VFIO's.
 fn node(path: &Path) -> Result<File, Failure> {
+    let file = File::options().read(true).write(true).open(path);
+    file.map_err(|error| refusal(path, &error))
+}
+
+/// Why a node can't be opened, and what to do.
+fn refusal(path: &Path, error: &io::Error) -> Failure {
     let shown = path.display();
-    File::options().read(true).write(true).open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => unavailable(format!(
+    unavailable(match error.kind() {
+        io::ErrorKind::NotFound => format!(
             "there is no {shown}: load the module (modprobe vfio-pci); a node with noiommu in its name is not used"
-        )),
-        io::ErrorKind::PermissionDenied => unavailable(format!(
+        ),
+        io::ErrorKind::PermissionDenied => format!(
             "{shown} may not be opened by this user: install the project's udev rules, or as root: chgrp qrng {shown}; \
              chmod 0660 {shown}; and run the collector in the group qrng"
-        )),
-        io::ErrorKind::ResourceBusy => unavailable(format!(
+        ),
+        io::ErrorKind::ResourceBusy => format!(
             "{shown} is in use by another process: end that one (`fuser -v {shown}` names it)"
-        )),
-        _ => unavailable(format!("{shown} can't be opened: {error}")),
+        ),
+        _ => format!("{shown} can't be opened: {error}"),
     })
 }
 
@@ -237,3 +243,6 @@ fn no_memory(place: &Place, error: &io::Error) -> Failure {
         ),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -137,3 +137,6 @@ fn unclear(error: SysfsError) -> Failure {
         "what the kernel shows of the PCI bus can't be used: {error}; is sysfs mounted?"
     ))
 }
+
+#[cfg(test)]
+pub mod tests;

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 pub mod appliance;
 pub mod chip;
+pub mod control;
 pub mod fault;
 pub mod ledger;
 pub mod memory;
@@ -30,6 +31,7 @@ pub mod stream;
 mod supply;
 pub mod usb;
 pub mod usbip;
+pub mod vfio;
 pub mod violations;
 pub mod xdma;
 

@@ -25,6 +25,9 @@
 //! | (drivers) | [`sysfs`] | what the kernel shows of PCI functions and USB devices |
 //!
 //! [`pipeline`] joins them. Sessions take their epochs from [`epoch`].
+//!
+//! `unsafe` is denied but in the modules whose `mod` line says why it is needed there.
+
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -58,7 +61,7 @@ use seal::Seal;
 use send::Outlet;
 use source::xdma::RealClock;
 use source::xdma::vfio::VfioSlot;
-use source::{Node, NoiseSource, Simulator, Xdma};
+use source::{Appliances, NoiseSource, Simulator, Xdma, node, usb};
 use stats::Stats;
 use status::{Remover, StatusFile};
 
@@ -152,7 +155,12 @@ fn open_source(config: &SourceConfig) -> anyhow::Result<Box<dyn NoiseSource>> {
     let name = &config.name;
     Ok(match &config.driver {
         Driver::Simulator { rate } => Box::new(Simulator::new(name, *rate)?),
-        Driver::Node { path } => Box::new(Node::open(name, path).with_context(|| {
+        Driver::Usb { serial } => {
+            let card = usb::open(name, serial.as_deref());
+            Box::new(card.with_context(|| format!("source {name}"))?)
+        }
+        Driver::Appliances(settings) => Box::new(Appliances::start(name, settings)?),
+        Driver::Node { path } => Box::new(node::open(name, path).with_context(|| {
             format!(
                 "source.path: {} cannot be used; name a device or file that this user may read",
                 path.display()

@@ -54,8 +54,7 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
             Err(e) => return Err(fail(format!("cannot be read: {e}"))),
         }
     }
-    let text = std::str::from_utf8(&bytes[..length])
-        .map_err(|_| fail("is not text; make a new key pair with `qrng keygen`".into()))?;
+    let text = std::str::from_utf8(&bytes[..length]).map_err(|_| fail("is not text".into()))?;
     Ok(Zeroizing::new(text.to_owned()))
 }
 
@@ -77,9 +76,7 @@ fn vet(mode: u32, owner: u32, euid: u32, size: u64) -> Result<(), String> {
         ));
     }
     if size > SECRET_MAX {
-        return Err(format!(
-            "is {size} bytes, more than any key file; make a new key pair with `qrng keygen`"
-        ));
+        return Err(format!("is {size} bytes, more than any key file has"));
     }
     Ok(())
 }

@@ -9,7 +9,9 @@ use qrng::report::Kind;
 use qrng_daemon::Problems;
 
 use super::raw::{RawCombine, RawCombining, RawOnFailure};
-use super::{Driver, SourceConfig};
+use super::{Driver, SourceConfig, usb};
+use crate::acquire::SILENT_TOO_LONG;
+use crate::source::appliance::{Address, Settings};
 
 /// Bytes taken of each source for an output of HKDF, unless configured: enough for one source at
 /// 0.98 bit a bit to fill it alone.
@@ -63,7 +65,10 @@ pub(super) fn check(
     };
     let members = sources.iter().enumerate().map(member).collect();
     let remedy = "see docs/conditioning.md, \"Several sources\"";
-    problems.keep("combine", same_nodes(sources), remedy)?;
+    problems.keep("combine", same_devices(sources), remedy)?;
+    for source in sources {
+        check_interval(problems, source);
+    }
     let combination = Combination::new(combining, policy, members);
     let combination = problems.keep("combine", combination, remedy)?;
     Some(CombineConfig {
@@ -113,6 +118,11 @@ fn member((index, source): (usize, &SourceConfig)) -> Member {
         // Each has a key of its own, so each is a device of its own.
         Driver::Simulator { .. } => (Kind::Simulator, format!("simulator:{}", index + 1)),
         Driver::Node { path } => (Kind::KernelNode, real(path)),
+        Driver::Usb { serial } => (
+            Kind::Usb,
+            format!("usb:{}", serial.as_deref().unwrap_or_default()),
+        ),
+        Driver::Appliances(settings) => (Kind::Appliance, urls(settings)),
         Driver::Xdma { device, .. } => (
             Kind::PcieChip,
             device.map_or_else(|| "the only card".to_owned(), |device| device.to_string()),
@@ -127,6 +137,12 @@ fn member((index, source): (usize, &SourceConfig)) -> Member {
         group: source.group.clone().unwrap_or_default(),
         min_entropy: source.claim.after,
     }
+}
+
+/// Where a source's appliances are, in one text.
+fn urls(settings: &Settings) -> String {
+    let urls: Vec<_> = settings.addresses.iter().map(Address::to_string).collect();
+    urls.join(", ")
 }
 
 /// The path without symbolic links; as it is if there is nothing.
@@ -148,12 +164,25 @@ fn node(source: &SourceConfig) -> Option<(bool, u64, u64)> {
     })
 }
 
-/// Refuses two names of one device or file, hard links and further nodes included.
-fn same_nodes(sources: &[SourceConfig]) -> Result<(), CombineError> {
+/// Whether an appliance of the one is an appliance of the other: ports do not make two of a host.
+fn share_an_appliance(one: &SourceConfig, other: &SourceConfig) -> bool {
+    let (Driver::Appliances(one), Driver::Appliances(other)) = (&one.driver, &other.driver) else {
+        return false;
+    };
+    let mut hosts = one.addresses.iter().map(Address::host);
+    hosts.any(|host| other.addresses.iter().any(|other| other.host() == host))
+}
+
+/// Refuses two names of one device or file, hard links and further nodes included, and one appliance in two sources.
+fn same_devices(sources: &[SourceConfig]) -> Result<(), CombineError> {
     for (index, source) in sources.iter().enumerate() {
         let this = node(source);
-        let mut others = sources[..index].iter();
-        if let Some(other) = others.find(|other| this.is_some() && node(other) == this) {
+        let same = |other: &&SourceConfig| {
+            (this.is_some() && node(other) == this)
+                || usb::same_card(source, other)
+                || share_an_appliance(source, other)
+        };
+        if let Some(other) = sources[..index].iter().find(same) {
             return Err(CombineError::SameDevice {
                 first: other.name.clone(),
                 second: source.name.clone(),
@@ -161,4 +190,20 @@ fn same_nodes(sources: &[SourceConfig]) -> Result<(), CombineError> {
         }
     }
     Ok(())
+}
+
+/// Refuses appliances that are asked so rarely that they would count as silent in between.
+fn check_interval(problems: &mut Problems, source: &SourceConfig) {
+    let most = SILENT_TOO_LONG / 2;
+    match &source.driver {
+        Driver::Appliances(settings) if settings.interval > most => problems.add(
+            "combine",
+            format!(
+                "source {} is asked each {:?} only, and counts as failed after {SILENT_TOO_LONG:?} of silence",
+                source.name, settings.interval
+            ),
+            format!("give it an interval of \"{most:?}\" at most"),
+        ),
+        _ => {}
+    }
 }

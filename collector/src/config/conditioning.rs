@@ -200,8 +200,9 @@ fn processing(
     method: Method,
 ) -> Option<Processing> {
     let path = match driver {
-        // It stands in for a card that gives raw samples, unless told otherwise.
-        Driver::Simulator { .. } => None,
+        Driver::Appliances(_) => return of_appliance(problems, place, raw),
+        // It gives raw samples (docs/hardware.md section 4), and so does a card that is simulated, unless told otherwise.
+        Driver::Usb { .. } | Driver::Simulator { .. } => None,
         Driver::Node { path } => Some(path),
         Driver::Xdma { mode, .. } => return xdma::processing(problems, place, raw, *mode),
     };
@@ -227,6 +228,19 @@ fn processing(
             None
         }
     }
+}
+
+/// What appliances give has been conditioned by them, as far as is known of any.
+fn of_appliance(problems: &mut Problems, place: &Place, raw: &RawSource) -> Option<Processing> {
+    if raw.processing == Some(RawProcessing::Raw) {
+        problems.add(
+            &place.key("processing"),
+            "is \"raw\", and appliances condition what they give",
+            "remove it, and use no conditioning",
+        );
+        return None;
+    }
+    Some(Processing::PostProcessed)
 }
 
 /// Reads at most `most` bytes of the method's file.

@@ -9,7 +9,7 @@ use qrng::units::Amount;
 use qrng_daemon::{Problems, path_in};
 
 use super::raw::{RawKind, RawSource};
-use super::{Conditioning, Driver, conditioning, health, sending, xdma};
+use super::{Conditioning, Driver, appliance, conditioning, health, sending, usb, xdma};
 use crate::source::simulator::CARDS;
 
 /// The longest name of a source, in bytes: it must fit in a report.
@@ -81,6 +81,7 @@ pub(super) fn check(
         }
         sources.push(source);
     }
+    usb::check_named(problems, &sources);
     xdma::check_addresses(problems, &sources);
     sources
 }
@@ -91,6 +92,14 @@ fn source(
     file: &Path,
     raw: RawSource,
 ) -> Option<SourceConfig> {
+    if raw.appliance.is_some() && !matches!(raw.kind, RawKind::Appliance) {
+        problems.add(
+            &place.key("appliance"),
+            "is for kind = \"appliance\"",
+            "remove it",
+        );
+    }
+    usb::check_serial(problems, place, &raw);
     let (name, driver) = driver(problems, place, file, &raw);
     let name = raw.name.clone().unwrap_or(name);
     if name.is_empty() || name.len() > LONGEST_NAME {
@@ -166,6 +175,22 @@ fn driver(
             };
             let path: PathBuf = path_in(file, path);
             (path.display().to_string(), Some(Driver::Node { path }))
+        }
+        RawKind::Usb => usb::driver(problems, place, raw),
+        RawKind::Appliance => {
+            for (name, given) in [("path", raw.path.is_some()), ("rate", raw.rate.is_some())] {
+                if given {
+                    problems.add(
+                        &place.key(name),
+                        "is not for kind = \"appliance\"",
+                        "remove it",
+                    );
+                }
+            }
+            let settings = appliance::check(problems, place, file, raw.appliance.as_ref());
+            let first = settings.as_ref().and_then(|s| s.addresses.first());
+            let name = first.map_or("appliance".into(), |first| first.host().to_owned());
+            (name, settings.map(Driver::Appliances))
         }
     }
 }

@@ -34,11 +34,14 @@ fn keys() -> TempDir {
 fn check_with(dir: &TempDir, text: &str, psk: Option<&str>) -> Result<Config, String> {
     let file = dir.path().join("collector.toml");
     let raw = parse_toml(&file, text).map_err(|e| e.to_string())?;
-    let psk = psk.map_or(Psk::unset(), Psk::from);
+    let environment = Environment {
+        psk: psk.map_or(Psk::unset(), Psk::from),
+        ..Environment::default()
+    };
     let given = Given {
         file: &file,
         raw,
-        psk,
+        environment,
     };
     Config::try_from(given).map_err(|e| e.to_string())
 }
@@ -550,5 +553,50 @@ fn several_sources_are_combined_only_as_declared() {
     told(
         several(&numbered, "[combine]\nmethod = \"xor\""),
         &["source 1: rate"],
+    );
+}
+
+#[test]
+fn a_usb_card_is_named_by_its_serial_number_or_not_at_all() {
+    let source = |text: &str| check(&format!("[source]\nkind = \"usb\"\n{text}\n{GATEWAY}"));
+    let config = source("serial = \"0123A\"").unwrap();
+    let serial = Some("0123A".to_owned());
+    assert_eq!(config.sources[0].driver, Driver::Usb { serial });
+    assert_eq!(config.sources[0].name, "usb 0123A");
+    let only = source("name = \"left\"").unwrap();
+    assert_eq!(only.sources[0].driver, Driver::Usb { serial: None });
+    assert_eq!(only.sources[0].name, "left");
+    // Its samples are raw, so an extractor makes sense without more words.
+    let conditioned = "[source.conditioning]\nmethod = \"von-neumann\"\nindependent-bits = true";
+    source(conditioned).unwrap();
+    for (text, word) in [
+        ("serial = \"\"", "source.serial"),
+        ("serial = \"a\\u0007\"", "source.serial"),
+        ("path = \"/dev/x\"", "source.path"),
+        ("rate = 5", "source.rate"),
+        ("[source.health]\nenabled = false", "source.health.enabled"),
+    ] {
+        told(source(text), &[word]);
+    }
+    let node = "kind = \"node\"\npath = \"/dev/x\"\nserial = \"A\"";
+    let node = check(&format!("[source]\n{node}\n{GATEWAY}"));
+    told(node, &["source.serial", "usb"]);
+
+    let several = |serials: [&str; 2]| {
+        let each = ["a", "b"].iter().zip(serials).map(|(name, serial)| {
+            format!("[[source]]\nkind = \"usb\"\nname = \"{name}\"\ngroup = \"{name}\"\n{serial}\n")
+        });
+        let sources: String = each.collect();
+        check(&format!("{sources}[combine]\nmethod = \"xor\"\n{GATEWAY}"))
+    };
+    several(["serial = \"A\"", "serial = \"B\""]).unwrap();
+    told(
+        several(["serial = \"A\"", "serial = \"A\""]),
+        &["combine", "one device"],
+    );
+    // The one that is not named may be the other.
+    told(
+        several(["serial = \"A\"", ""]),
+        &["source", "serial number"],
     );
 }

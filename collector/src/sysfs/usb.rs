@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{SysfsError, names, optional, text};
+use super::{SysfsError, link_name, names, optional, text};
 
 /// Where USB devices are, below sysfs.
 const DEVICES: &str = "bus/usb/devices";
@@ -50,6 +50,20 @@ pub fn devices(sysfs: &Path) -> Result<Vec<Device>, SysfsError> {
     }
     devices.sort_by(|a, b| a.port.cmp(&b.port));
     Ok(devices)
+}
+
+/// The driver of an interface of the device at `port`, if it has one; `usbfs` if a program has claimed it.
+///
+/// # Errors
+/// The link can't be read.
+pub fn interface_driver(
+    sysfs: &Path,
+    port: &str,
+    configuration: u8,
+    interface: u8,
+) -> Result<Option<String>, SysfsError> {
+    let name = format!("{port}:{configuration}.{interface}");
+    link_name(&sysfs.join(DEVICES).join(name).join("driver"))
 }
 
 fn device(directory: &Path, port: &str) -> Result<Device, SysfsError> {
@@ -106,6 +120,17 @@ mod tests {
         assert_eq!((found[0].vendor, found[0].product), QUANTIS);
         assert_eq!(found[0].serial.as_deref(), Some("0123456A410"));
         assert_eq!(found[0].node(), Path::new("bus/usb/001/012"));
+    }
+
+    #[test]
+    fn the_driver_of_an_interface_is_told() {
+        let tree = tree(&[("1-2:1.0", &[]), ("1-3:1.0", &[])]);
+        let link = tree.path().join(DEVICES).join("1-2:1.0/driver");
+        std::os::unix::fs::symlink("../../../../bus/usb/drivers/usbfs", link).unwrap();
+        let driver = |port| interface_driver(tree.path(), port, 1, 0).unwrap();
+        assert_eq!(driver("1-2").as_deref(), Some("usbfs"));
+        assert_eq!(driver("1-3"), None);
+        assert_eq!(driver("1-4"), None);
     }
 
     #[test]

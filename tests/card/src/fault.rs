@@ -38,6 +38,14 @@ pub enum Fault {
     Drip,
     /// `wrong-length`: HTTP answers with fewer bytes than asked for.
     WrongLength,
+    /// `too-long`: HTTP answers with more bytes than asked for.
+    TooLong,
+    /// `repeat`: HTTP answers with the same bytes as the last time.
+    Repeat,
+    /// `status N`: HTTP answers with this status; 301 with an address elsewhere.
+    Status(u16),
+    /// `cut`: HTTP answers end in their middle.
+    Cut,
     /// `packet-error N`: chip N (from 0) reports packet errors.
     PacketError(u8),
 }
@@ -70,6 +78,10 @@ impl fmt::Display for Fault {
             Self::Html => f.write_str("html"),
             Self::Drip => f.write_str("drip"),
             Self::WrongLength => f.write_str("wrong-length"),
+            Self::TooLong => f.write_str("too-long"),
+            Self::Repeat => f.write_str("repeat"),
+            Self::Status(n) => write!(f, "status {n}"),
+            Self::Cut => f.write_str("cut"),
             Self::PacketError(n) => write!(f, "packet-error {n}"),
         }
     }
@@ -97,6 +109,10 @@ impl FromStr for Fault {
             ["html"] => Self::Html,
             ["drip"] => Self::Drip,
             ["wrong-length"] => Self::WrongLength,
+            ["too-long"] => Self::TooLong,
+            ["repeat"] => Self::Repeat,
+            ["status", n] => Self::Status(n.parse().map_err(|_| unknown())?),
+            ["cut"] => Self::Cut,
             ["packet-error", n] => Self::PacketError(small(n)?),
             _ => return Err(unknown()),
         })
@@ -179,6 +195,10 @@ mod tests {
             Fault::Html,
             Fault::Drip,
             Fault::WrongLength,
+            Fault::TooLong,
+            Fault::Repeat,
+            Fault::Status(503),
+            Fault::Cut,
             Fault::PacketError(11),
         ];
         for fault in faults {

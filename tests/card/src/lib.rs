@@ -3,6 +3,7 @@
 //! ```text
 //! stream (numbered bytes) ─ pace (bytes a second) ─┬─ module   PCI 179A:0001, registers and a FIFO
 //!                                                  ├─ chip     PCI 1E89:0002 and 0003, registers and DMA by xdma
+//!                                                  ├─ appliance  HTTPS on a loopback address
 //!                                                  └─ faults on command, ledger of every byte, violations
 //! ```
 //!
@@ -15,6 +16,7 @@
 
 use std::time::Duration;
 
+pub mod appliance;
 pub mod chip;
 pub mod fault;
 pub mod ledger;

@@ -9,6 +9,7 @@ pub mod mapping;
 pub mod numbered;
 pub mod relay;
 pub mod tap;
+pub mod vm;
 
 use std::io::Write;
 

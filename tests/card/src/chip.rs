@@ -261,13 +261,12 @@ impl Device for ChipCard {
     }
 
     fn state(&self) -> String {
-        let faults: Vec<String> = self.supply.faults.iter().map(|f| f.to_string()).collect();
         format!(
             "chip {} status={:#010x} memory={} faults=[{}]",
             self.init,
             self.init.status(),
             self.supply.held(),
-            faults.join(", ")
+            self.supply.faults
         )
     }
 }

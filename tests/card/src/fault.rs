@@ -123,6 +123,13 @@ impl FromStr for Fault {
 #[derive(Debug, Default, Clone)]
 pub struct Faults(Vec<Fault>);
 
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.iter().map(|fault| fault.to_string()).collect();
+        f.write_str(&names.join(", "))
+    }
+}
+
 impl Faults {
     /// Whether this one is active.
     pub fn has(&self, fault: Fault) -> bool {

@@ -3,6 +3,7 @@
 //! ```text
 //! stream (numbered bytes) ─ pace (bytes a second) ─┬─ module   PCI 179A:0001, registers and a FIFO
 //!                                                  ├─ chip     PCI 1E89:0002 and 0003, registers and DMA by xdma
+//!                                                  ├─ usb      USB 0ABA:0102, requests and a bulk endpoint
 //!                                                  ├─ appliance  HTTPS on a loopback address
 //!                                                  └─ faults on command, ledger of every byte, violations
 //! ```
@@ -27,6 +28,8 @@ pub mod pci;
 pub mod shared;
 pub mod stream;
 mod supply;
+pub mod usb;
+pub mod usbip;
 pub mod violations;
 pub mod xdma;
 

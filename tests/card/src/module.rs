@@ -278,14 +278,13 @@ impl Device for ModuleCard {
     }
 
     fn state(&self) -> String {
-        let faults: Vec<String> = self.faults.iter().map(|f| f.to_string()).collect();
         format!(
             "module {:?} MX_SR={:#010x} fifo={} overflow={} faults=[{}]",
             self.progress,
             self.module_status(),
             self.fifo.fill(),
             self.fifo.overflowed(),
-            faults.join(", ")
+            self.faults
         )
     }
 }

@@ -40,7 +40,7 @@ use crate::violations::Violations;
 use crate::xdma::{self, Engine, PacketSource};
 
 use init::Init;
-pub use init::{Mode, STEPS};
+pub use init::{Mode, STEPS, Step};
 pub use user::offset;
 
 /// Bytes a second of one chip.
@@ -325,6 +325,10 @@ impl PciCard for ChipCard {
 
     fn reset(&mut self) {
         self.power_on();
+    }
+
+    fn attach_memory(&mut self, memory: Box<dyn HostMemory>) {
+        self.memory = memory;
     }
 
     fn gone(&self) -> bool {

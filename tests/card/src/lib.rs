@@ -30,6 +30,7 @@ pub mod stream;
 mod supply;
 pub mod usb;
 pub mod usbip;
+pub mod vfio;
 pub mod violations;
 pub mod xdma;
 

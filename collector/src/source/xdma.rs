@@ -15,7 +15,7 @@
 //!
 //! | Seen | Failure |
 //! |---|---|
-//! | a register reads as all ones, or the kernel wants the card back | gone |
+//! | a register reads as all ones: the card is gone, or the kernel has taken it back | gone |
 //! | no chip works, the generator is not ready within 1 s or does not take its mode | unhealthy |
 //! | no buffer is filled for 1 s | silent |
 //! | the engine's status has an error | io |

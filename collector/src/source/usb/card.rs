@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::device::{Endpoint, UsbDevice, UsbError};
 use crate::source::ahead::Stream;
 use crate::source::{Failure, Fault, Sensors, SourceError};
@@ -21,8 +23,8 @@ const RESET_PAUSE: Duration = Duration::from_secs(1);
 const DISCARD: usize = 4096;
 /// A device that is being unplugged fails in many ways before it is gone.
 const UNPLUG_PAUSE: Duration = Duration::from_millis(500);
-/// How long a call may take: a batch in which each packet just comes in time ends before.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a call may take: one in which each packet just comes in time ends before.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Codes of the vendor requests.
 pub(super) mod request {
@@ -53,6 +55,8 @@ pub(super) struct OpenCard {
     serial: Option<String>,
     /// Those of [`QUESTIONS`] that it has not refused.
     questions: Vec<(&'static str, u8, usize)>,
+    /// Whether what it holds may be of before a reset.
+    stale: bool,
 }
 
 impl OpenCard {
@@ -71,6 +75,7 @@ impl OpenCard {
             endpoint,
             serial,
             questions: QUESTIONS.to_vec(),
+            stale: again,
         };
         if again {
             card.reset().map_err(|e| card.failed(&e))?;
@@ -78,12 +83,23 @@ impl OpenCard {
         Ok(card)
     }
 
-    /// Resets the card, and reads what it may still hold of before.
+    /// Resets the card, which may then still hold bytes of before.
     fn reset(&mut self) -> Result<(), UsbError> {
         self.device.control_out(request::DISABLE)?;
         self.device.control_out(request::ENABLE)?;
         thread::sleep(RESET_PAUSE);
-        self.device.bulk_in(self.endpoint, &mut [0; DISCARD])
+        Ok(())
+    }
+
+    /// Looks at the status, and fills `buffer`.
+    fn batch(&mut self, buffer: &mut [u8]) -> Result<(), Failure> {
+        match self.works() {
+            Ok(true) => {}
+            Ok(false) => return Err(unhealthy()),
+            Err(error) => return Err(self.failed(&error)),
+        }
+        let bytes = self.device.bulk_in(self.endpoint, buffer);
+        bytes.map_err(|error| self.failed(&error))
     }
 
     /// Whether the card says that its module works.
@@ -95,15 +111,17 @@ impl OpenCard {
         }
     }
 
-    /// What an error counts as.
+    /// What an error counts as. The status says more than the error where a module has failed within a batch, or the card is being
+    /// unplugged.
     fn failed(&mut self, error: &UsbError) -> Failure {
         if matches!(error, UsbError::Other(_)) {
             thread::sleep(UNPLUG_PAUSE);
-            if self.works() == Err(UsbError::Gone) {
-                return unplugged(self.serial.as_deref());
-            }
         }
-        failure(error, self.serial.as_deref())
+        match self.works() {
+            Ok(false) => unhealthy(),
+            Err(UsbError::Gone) => unplugged(self.serial.as_deref()),
+            _ => failure(error, self.serial.as_deref()),
+        }
     }
 }
 
@@ -117,21 +135,12 @@ impl Stream for OpenCard {
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
-        match self.works() {
-            Ok(true) => {}
-            Ok(false) => {
-                return Err(Failure::new(
-                    Fault::Unhealthy,
-                    "the card says that its module does not work (status 0); it is reset; replace it if that does not help",
-                )
-                .into());
-            }
-            Err(error) => return Err(self.failed(&error).into()),
+        if self.stale {
+            self.batch(&mut Zeroizing::new([0; DISCARD])[..])?;
+            self.stale = false;
         }
-        match self.device.bulk_in(self.endpoint, buffer) {
-            Ok(()) => Ok(buffer.len()),
-            Err(error) => Err(self.failed(&error).into()),
-        }
+        self.batch(buffer)?;
+        Ok(buffer.len())
     }
 
     fn serial(&self) -> Option<&str> {
@@ -186,6 +195,14 @@ fn failure(error: &UsbError, serial: Option<&str>) -> Failure {
         UsbError::Stall | UsbError::Other(_) => (Fault::Io, "the card is reset"),
     };
     Failure::new(fault, format!("{error}; {remedy}"))
+}
+
+/// The card says that it does not work.
+fn unhealthy() -> Failure {
+    Failure::new(
+        Fault::Unhealthy,
+        "the card says that its module does not work (status 0); it is reset; replace it if that does not help",
+    )
 }
 
 /// The card was there and is not any more.

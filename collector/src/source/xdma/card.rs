@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::chip::{About, Mode, Startup, Status};
-use super::function::Function;
+use super::function::{Function, Model};
 use super::pace::Pace;
 use super::stream::{Means, Stream};
 use crate::source::{Failure, Fault};
@@ -62,6 +62,11 @@ impl Card {
     /// Whether the generator is up.
     pub fn is_up(&self) -> bool {
         matches!(self.phase, Phase::Streaming { .. })
+    }
+
+    /// Which card it is.
+    pub fn model(&self) -> Model {
+        self.function.model
     }
 
     /// Where it is, for people.

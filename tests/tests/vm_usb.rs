@@ -1,63 +1,52 @@
-//! USB cards on a real kernel.
-use std::fs::File;
-use std::io::Read;
-use std::net::TcpListener;
-use std::thread;
+//! USB cards on a real kernel: usbfs, hot-plug, and the kernel's own time-outs and errors.
 
+use qrng_card::pace::Full;
 use qrng_card::usb::{UsbCard, UsbConfig};
-use qrng_card::{Device, Rate, Shared, usbip};
+use qrng_card::{Device, Fault};
 use qrng_tests::bench;
 use qrng_tests::chain::Chain;
-use qrng_tests::vm::{HOST, Part};
+use qrng_tests::vm::{Part, Served, UsbSocket, check_manners};
+
+const SOURCE: &str = "[source]\nkind = \"usb\"\n[source.health]\nblock-size = \"8 KiB\"\n";
 
 #[test]
-fn usb() {
+fn bytes_of_a_usb_card_are_served_in_order_through_every_fault() {
     let bench = bench!(Part::Base);
     let mut chain = Chain::new();
     chain.start_gateway("", "");
-    let card = Shared::real_time(UsbCard::new(UsbConfig {
-        full: qrng_card::pace::Full::Waits,
-        rate: Rate::BytesPerSecond(500_000),
+    let card = UsbSocket::new(UsbCard::new(UsbConfig {
+        full: Full::Waits,
         ..UsbConfig::default()
     }));
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let served = card.clone();
-    thread::spawn(move || usbip::listen(&served, &listener));
-    let mut guest = bench
-        .guest()
-        .module("vhci-hcd")
-        .file(
-            "/usbip-attach.sh",
-            0o755,
-            include_str!("../vm/usbip-attach.sh"),
-        )
-        .collector(&chain, "[source]\nkind = \"usb\"\n")
-        .start();
-    println!("{}", guest.succeed(&format!("nc {HOST} {port} -e /usbip-attach.sh; sleep 2; cat /sys/bus/usb/devices/*/idVendor; find /dev/bus/usb; dmesg | tail")));
-    let t = std::time::Instant::now();
-    guest.succeed(
-        "qrng-collector --config /etc/qrng/collector.toml >/dev/null 2>/run/collector.log &",
-    );
-    let mut got = vec![0; 300_000];
-    let reader = std::thread::spawn({
-        let f = chain.file("raw");
-        move || {
-            let r = File::open(f).unwrap().read_exact(&mut got);
-            (r, got)
+    let mut guest = bench.guest().usb().collector(&chain, SOURCE).start();
+
+    let words = guest.refused_collector();
+    assert!(words.contains("0aba:0102"), "{words}");
+    card.plug(&mut guest);
+    guest.wait_until("the node", "grep -l 0aba /sys/bus/usb/devices/*/idVendor");
+    guest.start_collector();
+    let mut served = Served::default();
+    let runs = served.read_on(&chain, &card.model);
+    assert_eq!(runs.len(), 1, "bytes are missing, and nothing went wrong");
+    let source = guest.source();
+    assert_eq!(source["serial"], "132445A410", "{source}");
+    assert_eq!(source["sensors"]["rate_kbit"], 4000, "{source}");
+
+    for (fault, counter) in [
+        (Fault::ModuleFails(0), "unhealthy"),
+        (Fault::Short, "short"),
+        (Fault::Hang, "silent"),
+        (Fault::Gone, "gone"),
+    ] {
+        card.model.lock().inject(fault).unwrap();
+        let source = guest.wait_for_source(counter, |source| source["faults"][counter] == 1);
+        card.model.lock().clear();
+        if fault == Fault::Gone {
+            card.plug(&mut guest);
         }
-    });
-    for _ in 0..10 {
-        if reader.is_finished() {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_secs(3));
-        println!("{}", guest.succeed("tail -3 /run/collector.log; top -b -n1 | head -8; grep -A60 sources /run/qrng-collector/status.json"));
-        println!("{} {}", card.lock().state(), chain.status());
+        served.read_on(&chain, &card.model);
+        assert_eq!(guest.source()["faults"], source["faults"]);
     }
-    let (r, got) = reader.join().unwrap();
-    println!("{r:?} {:?}", t.elapsed());
-    println!("{:?}", qrng_tests::runs::runs(card.lock().stream(), &got));
-    println!("{:?} {:?}", card.lock().violations(), card.lock().ledger());
-    println!("{}", guest.succeed("cat /run/collector.log"));
+    check_manners(&*card.model.lock());
+    guest.stop_collector();
 }

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::guest::Guest;
 use super::plan::HOST;
+use crate::chain::{Chain, PATIENCE};
 use crate::runs::runs;
 
 /// A PCI card at a socket of its own.
@@ -36,9 +37,17 @@ impl<C: PciCard + 'static> PciSocket<C> {
     }
 
     /// The card as a device for [`super::Plan::device`] or [`Guest::plug`].
+    ///
+    /// QEMU waits until a write has arrived: the model holds a host to the pauses between accesses, and on a busy machine a
+    /// write that nobody waits for comes milliseconds late, which on a bus it does not.
     pub fn device(&self) -> Value {
         let path = self.directory.path().join("card");
-        json!({ "driver": "vfio-user-pci", "socket": { "path": path, "type": "unix" } })
+        json!({
+            "driver": "vfio-user-pci",
+            "socket": { "path": path, "type": "unix" },
+            "x-no-posted-writes": true,
+            "x-msg-timeout": PATIENCE.as_millis() as u64,
+        })
     }
 }
 
@@ -73,13 +82,38 @@ impl UsbSocket {
     }
 }
 
+/// What readers got of one card's bytes.
+#[derive(Default)]
+pub struct Served {
+    bytes: Vec<u8>,
+}
+
+impl Served {
+    /// Reads from the chain until there are bytes that the card makes from now on; checks all that was read so far, as
+    /// [`check_served`] does, and gives its runs.
+    ///
+    /// # Panics
+    /// No such bytes come, or any that should not.
+    pub fn read_on<C: Device>(&mut self, chain: &Chain, card: &Shared<C>) -> Vec<Range<u64>> {
+        let now = card.lock().ledger().produced();
+        loop {
+            self.bytes.extend(chain.read_raw(16 << 10));
+            let runs = check_served(&*card.lock(), &self.bytes);
+            if runs.last().is_some_and(|run| run.end > now) {
+                return runs;
+            }
+        }
+    }
+}
+
 /// Checks that `served`, bytes as readers got them, are bytes that `card` handed out to be passed on, in the order in which it
 /// did, none twice. Gives them as runs of the card's stream: between two of them bytes are missing.
 ///
 /// # Panics
 /// They are not.
 pub fn check_served(card: &impl Device, served: &[u8]) -> Vec<Range<u64>> {
-    let runs = runs(card.stream(), served).unwrap_or_else(|e| panic!("of {} served: {e}", served.len()));
+    let runs =
+        runs(card.stream(), served).unwrap_or_else(|e| panic!("of {} served: {e}", served.len()));
     for pair in runs.windows(2) {
         assert!(pair[0].end < pair[1].start, "out of order: {runs:?}");
     }
@@ -98,5 +132,8 @@ pub fn check_served(card: &impl Device, served: &[u8]) -> Vec<Range<u64>> {
 /// It did.
 pub fn check_manners(card: &impl Device) {
     let violations = card.violations().texts();
-    assert!(violations.is_empty(), "the host's violations: {violations:#?}");
+    assert!(
+        violations.is_empty(),
+        "the host's violations: {violations:#?}"
+    );
 }

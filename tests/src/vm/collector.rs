@@ -1,8 +1,12 @@
 //! The collector in a guest without systemd.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use super::guest::Guest;
+use crate::chain::PATIENCE;
 
 /// What it says on standard error.
 const LOG: &str = "/run/collector.log";
@@ -66,14 +70,28 @@ impl Guest {
     /// # Panics
     /// It does not become so; `what` says what was awaited.
     pub fn wait_for_source(&mut self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
-        let mut source = Value::Null;
-        crate::chain::wait_until_or(
-            || {
-                source = self.source();
-                condition(&source)
-            },
-            what,
-        );
-        source
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let source = self.source();
+            if condition(&source) {
+                return source;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "waited in vain: {what}; the source is {source:#}"
+            );
+            thread::sleep(Duration::from_millis(300));
+        }
     }
+}
+
+/// What stands between `before` and `after` in the collector's words, such as the command of a remedy.
+///
+/// # Panics
+/// There is no such place.
+pub fn between(words: &str, before: &str, after: &str) -> String {
+    let rest = words.split_once(before).map(|(_, rest)| rest);
+    let found = rest.and_then(|rest| rest.split_once(after));
+    let (found, _) = found.unwrap_or_else(|| panic!("no `{before}` ... `{after}` in: {words}"));
+    found.to_owned()
 }

@@ -61,7 +61,7 @@ use seal::Seal;
 use send::Outlet;
 use source::xdma::RealClock;
 use source::xdma::vfio::VfioSlot;
-use source::{Appliances, NoiseSource, Simulator, Xdma, node, usb};
+use source::{Appliances, NoiseSource, Pcie, Simulator, Xdma, node, usb};
 use stats::Stats;
 use status::{Remover, StatusFile};
 
@@ -163,6 +163,10 @@ fn open_source(config: &SourceConfig) -> anyhow::Result<Box<dyn NoiseSource>> {
                 path.display()
             )
         })?),
+        Driver::Pcie { device } => {
+            let card = Pcie::open(name, *device);
+            Box::new(card.with_context(|| format!("noise source {name}"))?)
+        }
         Driver::Xdma { device, mode } => {
             let slot = Box::new(VfioSlot::new(*device));
             let card = Xdma::open(name, *mode, slot, Box::new(RealClock));

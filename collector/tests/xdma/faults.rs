@@ -86,15 +86,15 @@ fn an_absent_card_is_unavailable() {
 }
 
 #[test]
-fn the_kernel_gets_the_card_back_when_it_wants() {
+fn a_card_that_the_kernel_takes_back_is_let_go() {
     let mut bench = Bench::new(patient(), Mode::Rng);
     let got = bench.read_all(100_000, 65_536);
-    bench.watch.want_back(true);
+    bench.watch.take_back(true);
     let (more, failure) = bench.until_failure();
     assert_eq!(failure.fault, Told::Gone);
-    assert!(failure.text.contains("wants the card back"), "{failure}");
+    assert!(failure.text.contains("taken the card back"), "{failure}");
     assert_eq!(bench.watch.counts(), (1, 1, 0));
-    bench.watch.want_back(false);
+    bench.watch.take_back(false);
     assert_continues(&mut bench, got.len() + more.len());
     bench.assert_allowed();
 }

@@ -12,7 +12,7 @@ use qrng_card::pci::PciCard;
 use qrng_collector::source::xdma::Clock;
 use qrng_collector::source::xdma::channel;
 use qrng_collector::source::xdma::function::{
-    Bar, Control, DmaMemory, Function, Model, Registers, Slot,
+    Bar, Control, DmaMemory, Function, Model, NOBODY, Registers, Slot,
 };
 use qrng_collector::source::xdma::ring::MEMORY;
 use qrng_collector::source::{Failure, Fault};
@@ -101,7 +101,7 @@ struct Watched {
     opened: usize,
     closed: usize,
     cut_off: usize,
-    wanted_back: bool,
+    taken_back: bool,
     memory: Option<SharedMemory>,
 }
 
@@ -112,9 +112,9 @@ impl Watch {
         (watched.opened, watched.closed, watched.cut_off)
     }
 
-    /// The kernel wants the card back, or no longer.
-    pub fn want_back(&self, wanted: bool) {
-        self.0.lock().unwrap().wanted_back = wanted;
+    /// The kernel takes the card back, or lends it again.
+    pub fn take_back(&self, taken: bool) {
+        self.0.lock().unwrap().taken_back = taken;
     }
 
     /// The memory of the card that was opened last.
@@ -131,8 +131,8 @@ struct Whole {
 }
 
 impl Control for Whole {
-    fn wanted_back(&mut self) -> bool {
-        self.watch.0.lock().unwrap().wanted_back
+    fn is_taken_back(&mut self) -> bool {
+        self.watch.0.lock().unwrap().taken_back
     }
 
     fn cut_off(&mut self) {
@@ -144,11 +144,15 @@ impl Control for Whole {
 /// A BAR of the software card.
 struct CardBar {
     card: Shared<ChipCard>,
+    watch: Watch,
     bar: u8,
 }
 
 impl Registers for CardBar {
     fn read(&mut self, offset: u32) -> u32 {
+        if self.watch.0.lock().unwrap().taken_back {
+            return NOBODY;
+        }
         self.card.lock().read32(self.bar, offset.into())
     }
 
@@ -190,6 +194,7 @@ impl Slot for CardSlot {
             reach: bar.size as usize,
             registers: Box::new(CardBar {
                 card: shared.clone(),
+                watch: self.watch.clone(),
                 bar: bar.index,
             }),
         });

@@ -7,12 +7,12 @@
 use std::time::{Duration, Instant};
 
 use super::chip::{About, Mode, Startup, Status};
-use super::function::Function;
+use super::function::{Function, Model};
 use super::pace::Pace;
 use super::stream::{Means, Stream};
 use crate::source::{Failure, Fault};
 
-/// How often the generator's status is looked at, and whether the kernel wants the card back.
+/// How often the generator's status is looked at.
 const CHECK: Duration = Duration::from_millis(250);
 
 /// A card being driven.
@@ -64,6 +64,11 @@ impl Card {
         matches!(self.phase, Phase::Streaming { .. })
     }
 
+    /// Which card it is.
+    pub fn model(&self) -> Model {
+        self.function.model
+    }
+
     /// Where it is, for people.
     pub fn place(&self) -> &str {
         &self.function.place
@@ -73,8 +78,19 @@ impl Card {
     /// be taken, or as many as the ring should hold. Otherwise call again at the time given.
     ///
     /// # Errors
-    /// The card is gone, wanted back, unhealthy or silent, or its engine has failed.
+    /// The card is gone, unhealthy or silent, or its engine has failed.
     pub fn advance(&mut self, wanted: usize, now: Instant) -> Result<Option<Instant>, Failure> {
+        let next = self.go_on(wanted, now);
+        next.map_err(|failure| match failure.fault {
+            Fault::Gone if self.function.control.is_taken_back() => Failure::new(
+                Fault::Gone,
+                "the kernel has taken the card back: it was unplugged or is to get another driver",
+            ),
+            _ => failure,
+        })
+    }
+
+    fn go_on(&mut self, wanted: usize, now: Instant) -> Result<Option<Instant>, Failure> {
         if now >= self.next_check {
             self.next_check = now + CHECK;
             self.check()?;
@@ -133,12 +149,6 @@ impl Card {
     }
 
     fn check(&mut self) -> Result<(), Failure> {
-        if self.function.control.wanted_back() {
-            return Err(Failure::new(
-                Fault::Gone,
-                "the kernel wants the card back: it was unplugged or is to get another driver",
-            ));
-        }
         if self.is_up() {
             let status = Status::read(&mut *self.function.user)?;
             self.status = Some(status);

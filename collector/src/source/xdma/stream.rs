@@ -10,6 +10,9 @@ use crate::source::{Failure, Fault};
 /// How long no byte comes before the stream counts as stalled.
 pub const STALL: Duration = Duration::from_secs(1);
 
+/// How long no byte comes before the engine is asked why: it may have found the end of its list just before that was moved.
+const LATE: Duration = Duration::from_millis(2);
+
 /// How often a stopping engine is looked at: the time of some register reads is more than it needs for its last buffer,
 /// unless no data comes.
 const STOP_POLLS: usize = 16;
@@ -23,6 +26,8 @@ pub struct Stream {
     ring: Ring,
     /// When a buffer was last completed, or the engine started.
     last: Instant,
+    /// The engine had completed all that it had, so it has stopped, or is about to.
+    stopped: bool,
 }
 
 /// What the stream works with: the engine's registers and the memory.
@@ -51,6 +56,7 @@ impl Stream {
         let mut stream = Self {
             ring: Ring::new(means.memory),
             last: now,
+            stopped: false,
         };
         stream.run(means, now);
         Ok(stream)
@@ -61,6 +67,7 @@ impl Stream {
         let (first, count) = self.ring.restart(means.memory);
         Channel(means.config).start(first, count);
         self.last = now;
+        self.stopped = false;
     }
 
     /// Bytes that can be taken.
@@ -82,9 +89,11 @@ impl Stream {
             Channel(means.config).busy()?;
         }
         let mut new = self.ring.advance(means.memory)?;
-        if new == 0 && self.ring.engine_has_room() {
-            new = self.look(means, now)?;
+        let late = new == 0 && now - self.last >= LATE;
+        if (self.stopped || late) && self.ring.engine_has_room() {
+            new += self.look(means, now)?;
         }
+        self.stopped |= !self.ring.engine_has_room();
         if new > 0 {
             self.last = now;
         } else if self.ring.engine_has_room() && now - self.last >= STALL {

@@ -63,6 +63,7 @@ fn amended(more: &str) -> Result<Config, String> {
 fn told(result: Result<Config, String>, words: &[&str]) {
     let error = result.unwrap_err();
     assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(!error.contains("  "), "spaces of the source: {error}");
     for word in words {
         assert!(error.contains(word), "{word} is not in: {error}");
     }

@@ -109,6 +109,9 @@ struct Acquire<'s> {
     state: State,
     /// The failure that was told last, if no byte has come since.
     failure: Option<Failure>,
+    /// The pause after the next failure. A few bytes do not make it short again, which may come between two failures for ever,
+    /// but bytes that are served do.
+    pause: Duration,
     /// When the last bytes came.
     heard: Instant,
     next_tick: Instant,
@@ -134,6 +137,7 @@ impl<'s> Acquire<'s> {
             working: true,
             state: State::Starting,
             failure: None,
+            pause: FIRST_PAUSE,
             heard: now,
             next_tick: now,
         })
@@ -142,15 +146,10 @@ impl<'s> Acquire<'s> {
 
 impl Acquire<'_> {
     fn run(mut self) -> anyhow::Result<()> {
-        let mut pause = FIRST_PAUSE;
         loop {
             self.tick()?;
             match self.read() {
-                Ok(wanted_and_got) => {
-                    if self.take(wanted_and_got)? {
-                        pause = FIRST_PAUSE;
-                    }
-                }
+                Ok(wanted_and_got) => self.take(wanted_and_got)?,
                 Err(SourceError::Ended) => {
                     log::info!(
                         "the noise source {} is at its end; its bytes are not repeated",
@@ -165,11 +164,7 @@ impl Acquire<'_> {
                     );
                     return self.end(Some(error.to_string()));
                 }
-                Err(SourceError::Retry(failure)) => {
-                    self.failed(failure)?;
-                    thread::sleep(pause);
-                    pause = LONGEST_PAUSE.min(pause * 2);
-                }
+                Err(SourceError::Retry(failure)) => thread::sleep(self.failed(failure)?),
                 Err(SourceError::Broken(error)) => {
                     bail!("noise source {}: {error}", self.name())
                 }
@@ -194,8 +189,8 @@ impl Acquire<'_> {
         Ok((wanted, count))
     }
 
-    /// Does what there is to do after a read. True: bytes came.
-    fn take(&mut self, (wanted, count): (usize, usize)) -> anyhow::Result<bool> {
+    /// Does what there is to do after a read.
+    fn take(&mut self, (wanted, count): (usize, usize)) -> anyhow::Result<()> {
         let before = self.state;
         let (packing, kinds, counts) = (&mut self.packing, self.kinds, self.counts);
         let mut served = false;
@@ -208,6 +203,7 @@ impl Acquire<'_> {
         })?;
         if served {
             self.working = true;
+            self.pause = FIRST_PAUSE;
             self.be(State::Running);
         }
         if let Some(alarm) = alarm {
@@ -226,11 +222,12 @@ impl Acquire<'_> {
         } else {
             self.source.wait(Instant::now() + SILENCE);
         }
-        Ok(count > 0)
+        Ok(())
     }
 
-    /// Tells a failure after which the source is tried again. The same one again, with no byte in between, is no news.
-    fn failed(&mut self, failure: Failure) -> anyhow::Result<()> {
+    /// Tells a failure after which the source is tried again, and says after which pause. The same one again, with no byte in
+    /// between, is no news.
+    fn failed(&mut self, failure: Failure) -> anyhow::Result<Duration> {
         self.packing.flush()?;
         self.refine.restart();
         self.state = State::Failed;
@@ -241,7 +238,9 @@ impl Acquire<'_> {
         }
         self.tell_failure()?;
         self.publish();
-        Ok(())
+        let pause = self.pause;
+        self.pause = LONGEST_PAUSE.min(pause * 2);
+        Ok(pause)
     }
 
     /// What is to be done once a second.

@@ -118,6 +118,35 @@ fn failures_are_counted_and_sensors_reported() {
 }
 
 #[test]
+fn pauses_grow_until_bytes_are_served() {
+    let pauses = |settings: Option<Settings>, bytes: usize| {
+        let (filler, _user): (_, User<Block>) = ring(16, || Block::new(20));
+        let script = Script::new(vec![]);
+        let stats = Stats::new(vec![script.identity().clone()], vec![]);
+        let output = Output {
+            ring: &filler,
+            cut: CUT,
+            counts: true,
+        };
+        let refine = Refine::new(settings, Conditioning::NONE).unwrap();
+        let mut acquire = Acquire::new(Box::new(script), refine, &output, &stats, 0).unwrap();
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            acquire.take((bytes, bytes)).unwrap();
+            let failure = Failure::new(Fault::Gone, "flaps");
+            pauses.push(acquire.failed(failure).unwrap().as_millis());
+        }
+        pauses
+    };
+    // Too few for a test block.
+    assert_eq!(
+        pauses(Some(Settings::new("script")), 100),
+        [100, 200, 400, 800, 1600, 3200, 5000, 5000]
+    );
+    assert_eq!(pauses(None, 10), [100; 8]);
+}
+
+#[test]
 fn an_alarm_of_silence_does_not_hide_why_the_source_has_failed() {
     let (filler, user): (_, User<Block>) = ring(8, || Block::new(20));
     let script = Script::new(vec![]);

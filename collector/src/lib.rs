@@ -22,6 +22,7 @@
 //! | send | [`send`], [`pace`] | paces, and moves batches to the socket |
 //! | status | [`status`], [`stats`] | writes `status.json` each second |
 //! | | [`latch`] | the operator's word that clears a latch |
+//! | | [`latched`] | which sources are latched, kept over restarts |
 //!
 //! [`pipeline`] joins them. Sessions take their epochs from [`epoch`].
 #![forbid(unsafe_code)]
@@ -39,6 +40,7 @@ pub mod combine;
 pub mod config;
 pub mod epoch;
 pub mod latch;
+pub mod latched;
 pub mod pace;
 pub mod packing;
 pub mod pipeline;
@@ -51,6 +53,7 @@ pub mod status;
 
 use config::{Config, Driver, Gateway, SourceConfig};
 use epoch::EpochFile;
+use latched::Latched;
 use pace::Pace;
 use pipeline::{Input, now_us};
 use refine::Refine;
@@ -92,9 +95,10 @@ fn start(supervisor: &Supervisor, config: Config) -> anyhow::Result<Remover> {
     let addresses: Vec<_> = config.gateways.iter().map(|g| g.address).collect();
     let status = StatusFile::new(&config);
     let remover = status.remover();
+    let latched = Arc::new(Latched::open(&config.state_directory)?);
     let mut inputs = Vec::new();
     for source in config.sources {
-        inputs.push(input(source)?);
+        inputs.push(input(source, &latched)?);
     }
     let identities = inputs.iter().map(|i| i.source.identity().clone());
     let stats = Arc::new(Stats::new(identities.collect(), names));
@@ -126,7 +130,7 @@ fn shown(gateway: &Gateway) -> String {
 }
 
 /// Opens a noise source and makes its tests and conditioning ready.
-fn input(config: SourceConfig) -> anyhow::Result<Input> {
+fn input(config: SourceConfig, latched: &Arc<Latched>) -> anyhow::Result<Input> {
     let source = open_source(&config)?;
     let kind = source.identity().kind.name();
     log::info!(
@@ -143,7 +147,11 @@ fn input(config: SourceConfig) -> anyhow::Result<Input> {
         );
     }
     let refine = Refine::new(config.health, config.conditioning)?;
-    Ok(Input { source, refine })
+    Ok(Input {
+        source,
+        refine,
+        latched: Arc::clone(latched),
+    })
 }
 
 fn open_source(config: &SourceConfig) -> anyhow::Result<Box<dyn NoiseSource>> {

@@ -221,6 +221,13 @@ impl Monitor {
         latched
     }
 
+    /// Latches the source by an alarm of an earlier run, which nobody has cleared. It counts as none of this run's.
+    pub fn latch(&mut self, alarm: Alarm) {
+        self.start();
+        self.state = State::Latched;
+        self.last_alarm = Some(alarm);
+    }
+
     /// The device was opened again: start-up tests run, unless the source is latched.
     pub fn restart(&mut self) {
         if self.state != State::Latched {

@@ -98,6 +98,23 @@ fn a_latch_lasts_until_an_operator_clears_it() {
 }
 
 #[test]
+fn a_latch_of_an_earlier_run_lasts_as_well() {
+    let mut first = Source::new(Settings::new("card"));
+    let verdict = first.next(|block| block.fill(0));
+    let mut source = Source::new(Settings::new("card"));
+    source.monitor.latch(verdict.alarm().unwrap().clone());
+    assert_eq!(source.good(), Verdict::Latched);
+    let summary = source.monitor.summary();
+    assert_eq!(summary.last_alarm.as_ref(), verdict.alarm());
+    assert_eq!(
+        (summary.state, summary.permanent_alarms),
+        (State::Latched, 0)
+    );
+    assert!(source.monitor.clear());
+    assert_eq!(source.good(), Verdict::StartUp);
+}
+
+#[test]
 fn the_third_alarm_within_2_30_bits_is_permanent() {
     let mut source = Source::new(small());
     for _ in 0..2 {

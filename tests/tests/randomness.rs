@@ -19,8 +19,8 @@ use serde_json::Value;
 
 const MIB: usize = 1 << 20;
 
-/// Bytes of a seed.
-const SEED: u64 = 48;
+/// Raw bytes that a seed is made of.
+const SEED: u64 = 96;
 
 /// A mount, or the skip of the test that asked for one.
 macro_rules! served {

@@ -21,7 +21,6 @@ mod autocorrelation;
 mod battery;
 mod cutoff;
 mod disagreements;
-mod distribution;
 #[cfg(test)]
 mod faults;
 mod gate;

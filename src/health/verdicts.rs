@@ -68,6 +68,7 @@ fn an_intermittent_alarm_discards_the_block_and_starts_again() {
         (summary.intermittent_alarms, summary.permanent_alarms),
         (1, 0)
     );
+    assert_eq!(summary.findings, [(Test::RepetitionBits, [1, 0])].into());
     assert!(
         summary
             .min_entropy_per_byte

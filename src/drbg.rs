@@ -14,7 +14,9 @@
 //!
 //! Key and V are replaced after every request, so whoever learns the state can't compute what was answered before
 //! (backtracking resistance, section 8.8). What is answered *after* such a loss is unpredictable again from the next
-//! reseed on; a caller that wants that for one request reseeds directly before it (prediction resistance).
+//! reseed on; a caller that wants that for one request reseeds directly before it (prediction resistance, same section).
+//! AIS 20/31 (version 2) calls these enhanced backward and forward secrecy, and asks for the first in class DRG.3, for both in
+//! DRG.4.
 //!
 //! [`CtrDrbg`] is the mechanism; [`Reseeding`] is the mechanism with a policy, and refuses to answer before it was
 //! seeded.

@@ -14,7 +14,9 @@
 //!        └─────────┘
 //! ```
 //!
-//! The caller holds a block back until it is judged, and serves it only at [`Verdict::Serve`].
+//! The caller holds a block back until it is judged, and serves it only at [`Verdict::Serve`]. So no
+//! byte leaves before start-up has passed (SP 800-90B section 4.3; AIS 20/31, PTG.2.3), and none from after
+//! a total failure (PTG.2.2).
 
 use std::collections::BTreeMap;
 

@@ -8,6 +8,12 @@
 # QRNG_SKIP_LOG and returns; cargo counts it as passed, so it is subtracted from those.
 set -euo pipefail
 
+# A job in the background of a shell without job control ignores SIGINT, and so do all programs that it starts: those
+# under test would wait for ever for the interrupt that a test sends them.
+if [ "${1-}" != --default-signals ]; then
+    exec env --default-signal=INT,QUIT bash "$0" --default-signals
+fi
+
 cd "$(dirname "$0")/.."
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 export CARGO_TERM_COLOR=never LC_ALL=C.UTF-8

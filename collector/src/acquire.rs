@@ -78,33 +78,7 @@ impl Cut {
 /// # Errors
 /// The driver is broken, or another stage has ended.
 pub fn run(input: Input, output: Output<'_>, stats: &Stats, index: usize) -> anyhow::Result<()> {
-    let now = Instant::now();
-    let Input {
-        source,
-        mut refine,
-        latched,
-    } = input;
-    let stats_of_source = &stats.sources()[index];
-    let earlier = latched.alarm(&stats_of_source.identity().name);
-    if let Some(alarm) = earlier {
-        refine.latch(alarm);
-    }
-    let acquire = Acquire {
-        kinds: Kinds::of(source.identity().kind),
-        source,
-        refine,
-        latched,
-        packing: Packing::new(output.ring, output.cut)?,
-        counts: output.counts.then_some(stats),
-        stats: stats_of_source,
-        tells_failure: !output.counts,
-        working: true,
-        state: State::Starting,
-        failure: None,
-        heard: now,
-        next_tick: now,
-    };
-    acquire.run()
+    Acquire::new(input, &output, stats, index)?.run()
 }
 
 /// Where a source's bytes go.
@@ -135,6 +109,41 @@ struct Acquire<'s> {
     /// When the last bytes came.
     heard: Instant,
     next_tick: Instant,
+}
+
+impl<'s> Acquire<'s> {
+    fn new(
+        input: Input,
+        output: &Output<'s>,
+        stats: &'s Stats,
+        index: usize,
+    ) -> anyhow::Result<Self> {
+        let now = Instant::now();
+        let Input {
+            source,
+            mut refine,
+            latched,
+        } = input;
+        let own = &stats.sources()[index];
+        if let Some(alarm) = latched.alarm(&own.identity().name) {
+            refine.latch(alarm);
+        }
+        Ok(Self {
+            kinds: Kinds::of(source.identity().kind),
+            source,
+            refine,
+            latched,
+            packing: Packing::new(output.ring, output.cut)?,
+            counts: output.counts.then_some(stats),
+            stats: own,
+            tells_failure: !output.counts,
+            working: true,
+            state: State::Starting,
+            failure: None,
+            heard: now,
+            next_tick: now,
+        })
+    }
 }
 
 impl Acquire<'_> {
@@ -276,7 +285,10 @@ impl Acquire<'_> {
         let destroyed = self.packing.destroy();
         self.stats.discarded(destroyed);
         if self.refine.state() != Some(Health::Latched) {
-            self.be(State::Starting);
+            // Of a source that has failed, silence is no news, and why it has failed stays told.
+            if self.state != State::Failed {
+                self.be(State::Starting);
+            }
             self.publish();
             return Ok(());
         }

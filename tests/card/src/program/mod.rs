@@ -100,6 +100,7 @@ fn appliance(
     let tls = Tls {
         server,
         client_authority,
+        old: wanted.old_tls,
     };
     let server = HttpsServer::start(&card, wanted.listen, &tls)?;
     let address = format!("address={}", server.address());

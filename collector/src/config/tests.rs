@@ -13,6 +13,7 @@ use super::sources::simulator_rate;
 use super::*;
 
 mod appliance;
+mod pcie;
 mod xdma;
 
 /// A directory with collector keys `a`, `b` and the gateway's half of `a`.
@@ -62,6 +63,7 @@ fn amended(more: &str) -> Result<Config, String> {
 fn told(result: Result<Config, String>, words: &[&str]) {
     let error = result.unwrap_err();
     assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(!error.contains("  "), "spaces of the source: {error}");
     for word in words {
         assert!(error.contains(word), "{word} is not in: {error}");
     }
@@ -523,6 +525,44 @@ fn several_sources_are_combined_only_as_declared() {
     let combine = hkdf.unwrap().combine.unwrap();
     assert_eq!((combine.method, combine.unit), ("hkdf", 64));
     assert_eq!(combine.combination.min_entropy(), 1.0);
+
+    let interleaved = several(&[a, b], "[combine]\nmethod = \"interleave\"");
+    let combine = interleaved.unwrap().combine.unwrap();
+    assert_eq!((combine.method, combine.unit), ("interleave", 1));
+    assert!(combine.adds_up());
+    told(
+        several(
+            &[a, ("c", "group = \"a\"")],
+            "[combine]\nmethod = \"interleave\"",
+        ),
+        &["both of group a", "interleaving needs independent"],
+    );
+    told(
+        several(
+            &[a, b],
+            "[combine]\nmethod = \"interleave\"\noutput-bytes = 32",
+        ),
+        &["no meaning for interleaving"],
+    );
+    let expected = |name, rate: &str| {
+        (
+            name,
+            format!("group = \"{name}\"\nhealth.expected-rate = \"{rate}\""),
+        )
+    };
+    let (left, right) = (expected("a", "2 MB/s"), expected("b", "1 MB/s"));
+    let both = [(left.0, &*left.1), (right.0, &*right.1)];
+    let link = |method: &str, rate: &str| {
+        let combine = format!("[combine]\nmethod = \"{method}\"\n[send]\nrate = \"{rate}\"");
+        several(&both, &combine)
+    };
+    told(
+        link("interleave", "2.5 MB/s"),
+        &["send.rate", "`a` and `b`", "2000000 and 1000000"],
+    );
+    assert!(link("interleave", "3 MB/s").is_ok());
+    // Mixed sources wait for each other anyway.
+    assert!(link("xor", "2.5 MB/s").is_ok());
 
     told(several(&[a, b], ""), &["combine", "2 sources"]);
     told(

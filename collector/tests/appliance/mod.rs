@@ -28,7 +28,6 @@ fn servers<const N: usize>(site: &Site) -> [HttpsServer; N] {
         let tls = Tls {
             server: authority.server(&[&format!("127.0.0.{host}")]).unwrap(),
             client_authority: None,
-            old: false,
         };
         let card = Appliance::new(ApplianceConfig {
             rate: Rate::Unlimited,

@@ -18,7 +18,8 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, ServerConnection, version};
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion};
 
 use crate::appliance::Appliance;
 use crate::certificates::Identity;
@@ -36,18 +37,13 @@ pub struct Tls {
     pub server: Identity,
     /// If clients have to show a certificate: the authority that has signed it.
     pub client_authority: Option<String>,
-    /// Whether it speaks TLS 1.2 in place of 1.3.
-    pub old: bool,
 }
 
 impl Tls {
-    fn config(&self) -> io::Result<ServerConfig> {
+    fn config(&self, version: &'static SupportedProtocolVersion) -> io::Result<ServerConfig> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(&[match self.old {
-                true => &version::TLS12,
-                false => &version::TLS13,
-            }])
+            .with_protocol_versions(&[version])
             .map_err(io::Error::other)?;
         let builder = match &self.client_authority {
             None => builder.with_no_client_auth(),
@@ -90,7 +86,7 @@ impl HttpsServer {
         let address = listener.local_addr()?;
         let serving = Serving {
             card: card.clone(),
-            tls: Arc::new(Mutex::new(Arc::new(tls.config()?))),
+            tls: Arc::new(Mutex::new(Arc::new(tls.config(&TLS13)?))),
             stop: Arc::default(),
             connections: Arc::default(),
             accepted: Arc::default(),
@@ -121,7 +117,16 @@ impl HttpsServer {
     /// # Errors
     /// What `tls` holds is no certificate or key.
     pub fn speak(&self, tls: &Tls) -> io::Result<()> {
-        *lock(&self.serving.tls) = Arc::new(tls.config()?);
+        *lock(&self.serving.tls) = Arc::new(tls.config(&TLS13)?);
+        Ok(())
+    }
+
+    /// The same, but with TLS 1.2 only.
+    ///
+    /// # Errors
+    /// As of [`HttpsServer::speak`].
+    pub fn speak_old(&self, tls: &Tls) -> io::Result<()> {
+        *lock(&self.serving.tls) = Arc::new(tls.config(&TLS12)?);
         Ok(())
     }
 

@@ -27,7 +27,6 @@ fn speaks(server: Identity) -> Tls {
     Tls {
         server,
         client_authority: None,
-        old: false,
     }
 }
 
@@ -261,12 +260,34 @@ fn whoever_is_not_the_appliance_is_told_and_gets_no_request() {
     let good = own.server(&host).unwrap();
     let stranger = Authority::new("x").unwrap().server(&host).unwrap();
     let elsewhere = own.server(&["qrng-1.example", "127.0.0.9"]).unwrap();
-    let mut old = speaks(good.clone());
-    old.old = true;
     let mut mutual = speaks(good);
     mutual.client_authority = Some(own.certificate());
+    let mut refuses = |speaks: &dyn Fn(), words: &[&str]| {
+        // A connection that is kept would go on as it is.
+        server.card().inject(Wrong::Gone).unwrap();
+        failure(&mut source);
+        speaks();
+        let before = server.card().requests();
+        server.card().clear();
+        let watch = Watch::new();
+        let failure = loop {
+            watch.check();
+            let (none, failure) = failure(&mut source);
+            assert!(none.is_empty());
+            if failure.fault == Fault::Unavailable && !failure.text.contains("nothing listens") {
+                break failure;
+            }
+        };
+        told(&failure, Fault::Unavailable, words);
+        assert_eq!(server.card().requests(), before);
+        server.speak(&site.tls()).unwrap();
+        bytes(&mut source, SIZE);
+    };
+    refuses(
+        &|| server.speak_old(&site.tls()).unwrap(),
+        &["does not speak TLS 1.3", "update"],
+    );
     for (tls, words) in [
-        (old, ["does not speak TLS 1.3", "update"]),
         (speaks(stranger), ["nobody in ca-file", "put"]),
         (
             speaks(self_signed(&host, false).unwrap()),
@@ -290,25 +311,7 @@ fn whoever_is_not_the_appliance_is_told_and_gets_no_request() {
         ),
         (mutual, ["wants a client certificate", "client-key"]),
     ] {
-        // A connection that is kept would go on as it is.
-        server.card().inject(Wrong::Gone).unwrap();
-        failure(&mut source);
-        server.speak(&tls).unwrap();
-        let before = server.card().requests();
-        server.card().clear();
-        let watch = Watch::new();
-        let failure = loop {
-            watch.check();
-            let (none, failure) = failure(&mut source);
-            assert!(none.is_empty());
-            if failure.fault == Fault::Unavailable && !failure.text.contains("nothing listens") {
-                break failure;
-            }
-        };
-        told(&failure, Fault::Unavailable, &words);
-        assert_eq!(server.card().requests(), before);
-        server.speak(&site.tls()).unwrap();
-        bytes(&mut source, SIZE);
+        refuses(&|| server.speak(&tls).unwrap(), &words);
     }
 }
 
@@ -377,9 +380,7 @@ fn only_what_is_named_insecure_takes_anybody() {
     settings.trust.verification = Verification::Skipped;
     bytes(&mut start(&settings), SIZE);
     // TLS 1.3 all the same.
-    let mut old = speaks(stranger);
-    old.old = true;
-    server.speak(&old).unwrap();
+    server.speak_old(&speaks(stranger)).unwrap();
     let (_, old) = failure(&mut start(&settings));
     told(&old, Fault::Unavailable, &["does not speak TLS 1.3"]);
 

@@ -12,8 +12,8 @@
 //! complete at once, from memory and without a system call; an interrupt for each would cost more than it saves, and an
 //! interrupt less is a path less that can fail.
 
-use super::chip::{ALL_ONES, gone};
-use super::function::{Bar, Registers};
+use super::chip::gone;
+use super::function::{Bar, NOBODY, Registers};
 use crate::source::{Failure, Fault};
 
 /// Offsets of the registers, each 32 bits, little-endian.
@@ -96,7 +96,7 @@ pub fn find(bars: &mut [Bar]) -> Result<(usize, usize), Failure> {
         }
         let mut read = |offset| bar.registers.read(offset);
         let interrupt = read(register::INTERRUPT_BLOCK);
-        ones |= interrupt == ALL_ONES;
+        ones |= interrupt == NOBODY;
         if interrupt >> 16 != INTERRUPT_ID || read(register::CONFIG_BLOCK) >> 16 != CONFIG_ID {
             continue;
         }
@@ -132,7 +132,7 @@ impl Channel<'_> {
     /// The card is gone or has no such channel.
     pub fn check(&mut self) -> Result<(), Failure> {
         match self.0.read(register::IDENTIFIER) {
-            ALL_ONES => Err(gone()),
+            NOBODY => Err(gone()),
             id if id >> 16 == CHANNEL_ID && id & STREAM != 0 => Ok(()),
             id => Err(strange(&format!(
                 "card-to-host channel 0 is none for streams: {id:#010x}"
@@ -171,7 +171,7 @@ impl Channel<'_> {
     /// The card is gone.
     pub fn idle(&mut self) -> Result<bool, Failure> {
         match self.0.read(register::STATUS) {
-            ALL_ONES => Err(gone()),
+            NOBODY => Err(gone()),
             word => Ok(word & status::BUSY == 0),
         }
     }
@@ -183,7 +183,7 @@ impl Channel<'_> {
     /// The card is gone, or the engine has met an error.
     pub fn busy(&mut self) -> Result<bool, Failure> {
         let word = self.0.read(register::STATUS);
-        if word == ALL_ONES {
+        if word == NOBODY {
             return Err(gone());
         }
         if word & status::ERRORS == 0 {
@@ -258,7 +258,7 @@ mod tests {
         let half = [CONFIG[0], (0x3000, 0x1FC2_0000)];
         let mut bars = [bar(0x10000, &[]), bar(0x10000, &half)];
         assert_eq!(fault(&mut bars), Fault::Unavailable);
-        let ones = [(0x2000, ALL_ONES), (0x3000, ALL_ONES)];
+        let ones = [(0x2000, NOBODY), (0x3000, NOBODY)];
         assert_eq!(fault(&mut [bar(0x10000, &ones)]), Fault::Gone);
         let memory = (register::IDENTIFIER, 0x1FC1_0006);
         assert!(
@@ -285,6 +285,6 @@ mod tests {
         assert_eq!(told.fault, Fault::Io);
         assert!(told.text.contains("magic number"), "{told}");
         assert!(told.text.contains("could not be fetched"), "{told}");
-        assert_eq!(status(ALL_ONES).unwrap_err().fault, Fault::Gone);
+        assert_eq!(status(NOBODY).unwrap_err().fault, Fault::Gone);
     }
 }

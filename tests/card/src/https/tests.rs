@@ -25,7 +25,6 @@ impl Bench {
         let tls = Tls {
             server: authority.server(&["localhost"]).unwrap(),
             client_authority: with_clients.then(|| authority.certificate()),
-            old: false,
         };
         let rate = Rate::Unlimited;
         let card = Appliance::new(ApplianceConfig {
@@ -48,7 +47,7 @@ impl Bench {
             .unwrap();
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&version::TLS13])
+            .with_protocol_versions(&[&TLS13])
             .unwrap()
             .with_root_certificates(roots);
         let config = match client {

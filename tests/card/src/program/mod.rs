@@ -100,9 +100,11 @@ fn appliance(
     let tls = Tls {
         server,
         client_authority,
-        old: wanted.old_tls,
     };
     let server = HttpsServer::start(&card, wanted.listen, &tls)?;
+    if wanted.old_tls {
+        server.speak_old(&tls)?;
+    }
     let address = format!("address={}", server.address());
     supervisor.spawn("https", move || Ok(server.wait()?))?;
     finish(supervisor, common, &card, &address)

@@ -12,7 +12,7 @@ use nix::fcntl::OFlag;
 use qrng::health::BLOCK;
 use qrng_gateway::tree::README;
 use qrng_tests::broken::Broken;
-use qrng_tests::chain::{Chain, PATIENCE, wait_until};
+use qrng_tests::chain::{Chain, PATIENCE, program, wait_until};
 use qrng_tests::fuse_harness::{Process, Served, no_mount, sh};
 use qrng_tests::skip;
 use serde_json::Value;
@@ -348,12 +348,16 @@ fn a_permanent_alarm_lets_no_tainted_byte_through_and_lasts_until_an_operator_cl
     chain.start_gateway("", "");
     assert_eq!(chain.status()["state"], "latched");
     assert_eq!(errno_of(&chain.file("urandom")), Some(nix::libc::EIO));
-    let request = chain.path("gateway/clear-latch");
-    fs::write(&request, "").unwrap();
+    let cleared = Command::new(program("qrng"))
+        .args(["clear", "--gateway"])
+        .arg(chain.path("gateway"))
+        .output()
+        .unwrap();
+    assert!(cleared.status.success(), "{cleared:?}");
     wait_until("the alarm is cleared", || {
         chain.status()["state"] == "waiting"
     });
-    assert!(!request.exists());
+    assert!(!chain.path("gateway/clear-latch").exists());
     let log = chain.log("gateway");
     let user = nix::unistd::geteuid();
     assert!(log.contains(&format!("cleared by user {user}")), "{log}");

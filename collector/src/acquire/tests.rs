@@ -110,9 +110,10 @@ fn a_failure_keeps_the_bytes_before_it_and_is_tried_again() {
 fn failures_are_counted_and_sensors_reported() {
     let failure = |fault| Err(Failure::new(fault, "it is so").into());
     let (_, _, stats) = played(vec![
+        failure(Fault::Short),
         Ok(b"abcd"),
         failure(Fault::Short),
-        failure(Fault::Short),
+        Ok(b"abcd"),
         failure(Fault::Gone),
     ]);
     let source = &stats.sources()[0];

@@ -8,12 +8,15 @@
 //!                               └──────── update: a new Key and V ─────────┘
 //! ```
 //!
-//! The seeds are verified bytes of full entropy, so the derivation function (section 10.3.2), which exists for seeds of
-//! less than that, is left out: the seed is exactly `seedlen` = 384 bits and is used as it is (section 10.2.1.3.1).
+//! Seeds have full entropy ([`seed_of`] conditions bytes of a source to that), so the derivation function (section 10.3.2),
+//! which exists for seeds of less, is left out: the seed is exactly `seedlen` = 384 bits and is used as it is (section
+//! 10.2.1.3.1).
 //!
 //! Key and V are replaced after every request, so whoever learns the state can't compute what was answered before
 //! (backtracking resistance, section 8.8). What is answered *after* such a loss is unpredictable again from the next
-//! reseed on; a caller that wants that for one request reseeds directly before it (prediction resistance).
+//! reseed on; a caller that wants that for one request reseeds directly before it (prediction resistance, same section).
+//! AIS 20/31 (version 2) calls these enhanced backward and forward secrecy, and asks for the first in class DRG.3, for both in
+//! DRG.4.
 //!
 //! [`CtrDrbg`] is the mechanism; [`Reseeding`] is the mechanism with a policy, and refuses to answer before it was
 //! seeded.
@@ -23,10 +26,12 @@ use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
 use zeroize::{Zeroize, Zeroizing};
 
 mod reseed;
+mod seed;
 #[cfg(test)]
 mod vectors;
 
 pub use reseed::{FillError, ReseedPolicy, Reseeding};
+pub use seed::{MATERIAL_LEN, seed_of};
 
 /// Length of a seed, of a personalization string and of additional input, in bytes: `seedlen` of AES-256
 /// (SP 800-90A Rev. 1, table 3).

@@ -61,7 +61,13 @@ fn played(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, St
         cut: CUT,
         counts: true,
     };
-    let end = run(Box::new(script), refine, output, &stats, 0).unwrap_err();
+    let directory = tempfile::tempdir().unwrap();
+    let input = Input {
+        source: Box::new(script),
+        refine,
+        latched: Latched::open(directory.path()).unwrap().into(),
+    };
+    let end = run(input, output, &stats, 0).unwrap_err();
     let blocks = user.full.try_iter().map(|b| b.filled().to_vec());
     (blocks.collect(), end.to_string(), stats)
 }

@@ -12,6 +12,7 @@ use super::sending::segments;
 use super::sources::simulator_rate;
 use super::*;
 
+mod appliance;
 mod pcie;
 mod xdma;
 
@@ -62,6 +63,7 @@ fn amended(more: &str) -> Result<Config, String> {
 fn told(result: Result<Config, String>, words: &[&str]) {
     let error = result.unwrap_err();
     assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(!error.contains("  "), "spaces of the source: {error}");
     for word in words {
         assert!(error.contains(word), "{word} is not in: {error}");
     }

@@ -102,6 +102,7 @@ struct Watched {
     closed: usize,
     cut_off: usize,
     taken_back: bool,
+    unresettable: bool,
     memory: Option<SharedMemory>,
 }
 
@@ -115,6 +116,11 @@ impl Watch {
     /// The kernel takes the card back, or lends it again.
     pub fn take_back(&self, taken: bool) {
         self.0.lock().unwrap().taken_back = taken;
+    }
+
+    /// From now on the kernel can't reset the card.
+    pub fn forbid_resets(&self) {
+        self.0.lock().unwrap().unresettable = true;
     }
 
     /// The memory of the card that was opened last.
@@ -136,8 +142,11 @@ impl Control for Whole {
     }
 
     fn cut_off(&mut self) {
-        self.watch.0.lock().unwrap().cut_off += 1;
-        self.card.lock().reset();
+        let mut watched = self.watch.0.lock().unwrap();
+        watched.cut_off += 1;
+        if !watched.unresettable {
+            self.card.lock().reset();
+        }
     }
 }
 
@@ -183,7 +192,9 @@ impl Slot for CardSlot {
         if card.gone() {
             return Err(Failure::new(Fault::Unavailable, "there is no card"));
         }
-        card.reset();
+        if !self.watch.0.lock().unwrap().unresettable {
+            card.reset();
+        }
         let memory = SharedMemory::new();
         card.attach(memory.clone());
         let model = Model::from_id(qrng_collector::sysfs::pci::Id {

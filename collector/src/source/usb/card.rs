@@ -38,23 +38,43 @@ pub(super) mod request {
     pub(crate) const AIS31_STARTUP: u8 = 0x17;
 }
 
-/// What the card can be asked: the name, the request, and the length of the answer in bytes.
-const QUESTIONS: [(&str, u8, usize); 6] = [
-    ("board_version", request::BOARD_VERSION, 4),
-    ("modules_mask", request::MODULES_MASK, 1),
-    ("modules_status", request::STATUS, 1),
-    ("power", request::POWER, 1),
-    ("rate_kbit", request::RATE, 4),
-    ("ais31_startup", request::AIS31_STARTUP, 1),
-];
+/// Something that the card can be asked.
+struct Question {
+    name: &'static str,
+    request: u8,
+    /// Length of the answer, in bytes.
+    length: usize,
+    /// Whether the answer may change. Otherwise it is asked once, which spares the bus.
+    changes: bool,
+}
+
+/// All that it can be asked.
+fn questions() -> Vec<Question> {
+    use request::*;
+    let question = |name, request, length, changes| Question {
+        name,
+        request,
+        length,
+        changes,
+    };
+    vec![
+        question("board_version", BOARD_VERSION, 4, false),
+        question("modules_present", MODULES_MASK, 1, false),
+        question("rate_kbit", RATE, 4, false),
+        question("module_status", STATUS, 1, true),
+        question("power", POWER, 1, true),
+        question("ais31_startup", AIS31_STARTUP, 1, true),
+    ]
+}
 
 /// An open card.
 pub(super) struct OpenCard {
     device: Box<dyn UsbDevice>,
     endpoint: Endpoint,
     serial: Option<String>,
-    /// Those of [`QUESTIONS`] that it has not refused.
-    questions: Vec<(&'static str, u8, usize)>,
+    /// What it is still asked: not what it has refused, nor what will not change.
+    questions: Vec<Question>,
+    answers: Sensors,
     /// Whether what it holds may be of before a reset.
     stale: bool,
 }
@@ -74,7 +94,8 @@ impl OpenCard {
             device,
             endpoint,
             serial,
-            questions: QUESTIONS.to_vec(),
+            questions: questions(),
+            answers: Sensors::new(),
             stale: again,
         };
         if again {
@@ -148,17 +169,20 @@ impl Stream for OpenCard {
     }
 
     fn ask(&mut self, sensors: &mut Sensors) -> Result<(), SourceError> {
-        let device = &mut self.device;
-        self.questions.retain(|&(name, request, length)| {
+        let (device, answers) = (&mut self.device, &mut self.answers);
+        self.questions.retain(|question| {
             let mut answer = [0; 4];
-            let got = device.control_in(request, &mut answer[..length]);
-            let answered = got == Ok(length);
+            let got = device.control_in(question.request, &mut answer[..question.length]);
+            let answered = got == Ok(question.length);
             if answered {
                 // Little-endian, and zeros behind a short one.
-                sensors.insert(name, u32::from_le_bytes(answer).into());
+                answers.insert(question.name, u32::from_le_bytes(answer).into());
+            } else {
+                answers.remove(question.name);
             }
-            answered
+            answered && question.changes
         });
+        sensors.clone_from(answers);
         Ok(())
     }
 }

@@ -1,3 +1,5 @@
+mod software_card;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
@@ -26,6 +28,8 @@ struct Card {
     troubles: VecDeque<Option<UsbError>>,
     claimed: bool,
     busy: bool,
+    /// How often it is still closed to this user.
+    denied: usize,
     plugged: bool,
     /// Whether it is unplugged with the next trouble, whatever that looks like.
     dying: bool,
@@ -61,6 +65,7 @@ impl Card {
             troubles: VecDeque::new(),
             claimed: false,
             busy: false,
+            denied: 0,
             plugged: true,
             dying: false,
             failing: false,
@@ -119,6 +124,11 @@ impl Bus for Desk {
     }
 
     fn open(&self, card: &usb::Device) -> Result<Box<dyn UsbDevice>, Failure> {
+        let denied = &mut self.cards()[usize::from(card.number)].denied;
+        if *denied > 0 {
+            *denied -= 1;
+            return Err(Failure::new(Fault::Unavailable, "no permission"));
+        }
         Ok(Box::new(Handle {
             desk: self.clone(),
             index: card.number.into(),
@@ -321,6 +331,9 @@ fn what_cannot_be_opened_is_told_at_the_start() {
     let two = vec![card(), Card::new("B2", "1-3")];
     refused(two, None, Fault::Unavailable, &["A1 at 1-2, B2 at 1-3"]);
     refused(vec![card()], Some("B2"), Fault::Unavailable, &["B2", "A1"]);
+    let mut closed = card();
+    closed.denied = 1;
+    refused(vec![closed], None, Fault::Unavailable, &["no permission"]);
     let mut busy = card();
     busy.busy = true;
     refused(vec![busy], None, Fault::Unavailable, &["another program"]);
@@ -364,8 +377,8 @@ fn only_what_it_answers_is_told_of_a_card() {
         source.sensors(),
         Sensors::from([
             ("board_version", 0x0102_0304),
-            ("modules_mask", 1),
-            ("modules_status", 1),
+            ("modules_present", 1),
+            ("module_status", 1),
             ("ais31_startup", 0),
         ])
     );
@@ -419,10 +432,10 @@ fn a_card_whose_module_fails_is_unhealthy_until_it_works_again() {
     // It is reset and looked at again, and says the same.
     let (none, again) = until_failure(&mut source);
     assert_eq!((none, &again), (vec![], &failure));
-    assert_eq!(source.sensors()["modules_status"], 0);
+    assert_eq!(source.sensors()["module_status"], 0);
     desk.card(|card| card.status = 1);
     assert!(in_order(&numbers(&mut source, 1000)));
-    assert_eq!(source.sensors()["modules_status"], 1);
+    assert_eq!(source.sensors()["module_status"], 1);
     // What it holds after a reset is not used before it works.
     assert_eq!(desk.card(|card| card.resets()), (2, 1));
 }
@@ -442,7 +455,8 @@ fn a_card_that_is_unplugged_is_found_again_elsewhere_and_no_other_is_taken() {
         // As long as it is not there that is the same failure, so it is told once.
         assert_eq!(until_failure(&mut source), (vec![], gone.clone()));
     }
-    desk.card(|card| (card.plugged, card.port) = (true, "2-1.4"));
+    // udev has not opened it yet when it is seen.
+    desk.card(|card| (card.plugged, card.port, card.denied) = (true, "2-1.4", 3));
     assert!(in_order(&numbers(&mut source, 1000)));
     assert!(desk.cards()[1].log.is_empty());
 }

@@ -36,11 +36,11 @@ pub trait Control: Send {
     /// read as those of a card that is gone.
     fn is_taken_back(&mut self) -> bool;
 
-    /// Keeps the card from reaching memory, whatever its engine does, by means beyond the engine: no bus mastering, a reset.
+    /// Keeps the card from reaching memory, whatever its engine does: it masters the bus no more.
     fn cut_off(&mut self);
 }
 
-/// An open card. Dropping it closes the card, then makes the memory unreachable for it, then gives that back: the order of the
+/// An open card, just reset if it can be. Dropping it closes the card, then makes the memory unreachable for it, then gives that back: the order of the
 /// fields.
 pub struct Function {
     /// The BAR with the generator's registers.

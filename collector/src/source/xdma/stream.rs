@@ -13,10 +13,6 @@ pub const STALL: Duration = Duration::from_secs(1);
 /// How long no byte comes before the engine is asked why: it may have found the end of its list just before that was moved.
 const LATE: Duration = Duration::from_millis(2);
 
-/// How often a stopping engine is looked at: the time of some register reads is more than it needs for its last buffer,
-/// unless no data comes.
-const STOP_POLLS: usize = 16;
-
 /// How many buffers are given back to the engine at a time.
 const GRANT: usize = BUFFERS / 16;
 
@@ -39,19 +35,16 @@ pub struct Means<'a> {
 }
 
 impl Stream {
-    /// Sets the ring up and starts the engine.
+    /// Sets the ring up and starts the engine. None: it still fills a buffer of somebody before; that ends when data comes.
     ///
     /// # Errors
-    /// The card is gone, its engine is none for streams, or is at work for somebody else.
-    pub fn start(means: &mut Means<'_>, now: Instant) -> Result<Self, Failure> {
+    /// The card is gone, or its engine is none for streams.
+    pub fn start(means: &mut Means<'_>, now: Instant) -> Result<Option<Self>, Failure> {
         let mut channel = Channel(means.config);
         channel.check()?;
         channel.stop();
         if !channel.idle()? {
-            return Err(Failure::new(
-                Fault::Io,
-                "the DMA engine is at work on something begun before; the card is opened anew, which resets it",
-            ));
+            return Ok(None);
         }
         let mut stream = Self {
             ring: Ring::new(means.memory),
@@ -59,7 +52,7 @@ impl Stream {
             stopped: false,
         };
         stream.run(means, now);
-        Ok(stream)
+        Ok(Some(stream))
     }
 
     /// Starts the idle engine at the first buffer that is not complete.
@@ -140,13 +133,5 @@ impl Stream {
         let count = self.ring.discard(memory, most);
         self.ring.grant(memory, GRANT);
         count
-    }
-
-    /// Stops the engine. False: it has not stopped, because it waits for data in the midst of a buffer; only a reset ends that.
-    pub fn stop(&mut self, means: &mut Means<'_>) -> bool {
-        let mut channel = Channel(means.config);
-        channel.stop();
-        // A card that is gone writes nothing.
-        (0..STOP_POLLS).any(|_| channel.idle().unwrap_or(true))
     }
 }

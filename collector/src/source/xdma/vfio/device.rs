@@ -10,7 +10,7 @@ use std::thread;
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::abi::{self, CONFIG_REGION, DeviceInfo, Region};
+use super::abi::{self, CONFIG_REGION, Region};
 use super::lease::{BUS_MASTER, Lease, Loan, MEMORY_SPACE};
 use super::memory::{IOVA, Memory};
 use crate::source::xdma::function::{Bar, Control, NOBODY, Registers};
@@ -68,7 +68,7 @@ impl Device {
         group: File,
         container: File,
     ) -> Result<(Self, Box<Memory>), OpenError> {
-        let DeviceInfo { is_pci, resets } = abi::device_info(&device)?;
+        let is_pci = abi::is_pci(&device)?;
         let config = abi::region(&device, CONFIG_REGION)?;
         let Some(config) = config.filter(|_| is_pci) else {
             return Err(io::Error::other("it is no PCI function").into());
@@ -79,7 +79,6 @@ impl Device {
         let lease = Lease::new(Loan {
             device,
             config,
-            resets,
             _group: group,
             container,
             mapped: (IOVA, MEMORY as u64),
@@ -132,13 +131,8 @@ impl Control for Device {
     }
 
     fn cut_off(&mut self) {
-        // Of a card that is gone neither works, and neither is needed.
-        self.lease.with(|loan| {
-            let _ = loan.command(BUS_MASTER, false);
-            if loan.resets && abi::reset(&loan.device).is_err() {
-                log::debug!("the card is not reset now; the kernel resets it when it is closed");
-            }
-        });
+        // A card that is gone masters no bus.
+        self.lease.with(|loan| loan.command(BUS_MASTER, false).ok());
     }
 }
 

@@ -24,8 +24,6 @@ pub struct Loan {
     pub device: File,
     /// Its configuration space.
     pub config: Region,
-    /// Whether it can be reset.
-    pub resets: bool,
     /// Its group, without which the container would forget what is mapped.
     pub _group: File,
     /// The address space of its DMA.

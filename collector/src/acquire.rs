@@ -11,8 +11,9 @@
 //!
 //! A source that fails is tried again with growing pauses; nothing else takes its place. While no
 //! block is empty the source is not read. A latched source is not read either; what its driver had
-//! read ahead is wiped before it is.
+//! read ahead is wiped before it is. A latch is kept on disk, so that a restart does not clear it.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,8 +22,9 @@ use qrng::health::{Alarm, State as Health, Tier};
 use qrng::report::{Kinds, State};
 
 use crate::block::{Block, Filler};
+use crate::latched::Latched;
 use crate::packing::Packing;
-use crate::pipeline::now_us;
+use crate::pipeline::{Input, now_us};
 use crate::refine::Refine;
 use crate::source::{Failure, NoiseSource, SourceError};
 use crate::stats::{SourceStats, Stats};
@@ -75,14 +77,8 @@ impl Cut {
 ///
 /// # Errors
 /// The driver is broken, or another stage has ended.
-pub fn run(
-    source: Box<dyn NoiseSource>,
-    refine: Refine,
-    output: Output<'_>,
-    stats: &Stats,
-    index: usize,
-) -> anyhow::Result<()> {
-    Acquire::new(source, refine, &output, stats, index)?.run()
+pub fn run(input: Input, output: Output<'_>, stats: &Stats, index: usize) -> anyhow::Result<()> {
+    Acquire::new(input, &output, stats, index)?.run()
 }
 
 /// Where a source's bytes go.
@@ -99,6 +95,7 @@ pub struct Output<'r> {
 struct Acquire<'s> {
     source: Box<dyn NoiseSource>,
     refine: Refine,
+    latched: Arc<Latched>,
     packing: Packing<'s>,
     kinds: Kinds,
     counts: Option<&'s Stats>,
@@ -119,20 +116,29 @@ struct Acquire<'s> {
 
 impl<'s> Acquire<'s> {
     fn new(
-        source: Box<dyn NoiseSource>,
-        refine: Refine,
+        input: Input,
         output: &Output<'s>,
         stats: &'s Stats,
         index: usize,
     ) -> anyhow::Result<Self> {
         let now = Instant::now();
+        let Input {
+            source,
+            mut refine,
+            latched,
+        } = input;
+        let own = &stats.sources()[index];
+        if let Some(alarm) = latched.alarm(&own.identity().name) {
+            refine.latch(alarm);
+        }
         Ok(Self {
             kinds: Kinds::of(source.identity().kind),
             source,
             refine,
+            latched,
             packing: Packing::new(output.ring, output.cut)?,
             counts: output.counts.then_some(stats),
-            stats: &stats.sources()[index],
+            stats: own,
             tells_failure: !output.counts,
             working: true,
             state: State::Starting,
@@ -146,6 +152,13 @@ impl<'s> Acquire<'s> {
 
 impl Acquire<'_> {
     fn run(mut self) -> anyhow::Result<()> {
+        if self.refine.state() == Some(Health::Latched) {
+            log::error!(
+                "noise source {} is still latched since an earlier run: nothing of it is sent until an operator clears it",
+                self.name()
+            );
+            self.wait_for_clear()?;
+        }
         loop {
             self.tick()?;
             match self.read() {
@@ -191,7 +204,9 @@ impl Acquire<'_> {
 
     /// Does what there is to do after a read.
     fn take(&mut self, (wanted, count): (usize, usize)) -> anyhow::Result<()> {
-        let before = self.state;
+        if count > 0 {
+            self.heard();
+        }
         let (packing, kinds, counts) = (&mut self.packing, self.kinds, self.counts);
         let mut served = false;
         let alarm = self.refine.advance(count, now_us(), |bytes| {
@@ -208,21 +223,25 @@ impl Acquire<'_> {
         }
         if let Some(alarm) = alarm {
             self.alarm(&alarm)?;
-        } else if before == State::Failed && count > 0 && self.state == before {
-            self.be(State::Starting);
         }
         if count < wanted || self.packing.waited() >= LINGER {
             self.packing.flush()?;
         }
-        if count > 0 {
-            self.heard = Instant::now();
-            if self.failure.take().is_some() {
-                log::info!("noise source {}: it gives bytes again", self.name());
-            }
-        } else {
+        if count == 0 {
             self.source.wait(Instant::now() + SILENCE);
         }
         Ok(())
+    }
+
+    /// Bytes came: the source has not failed any more.
+    fn heard(&mut self) {
+        self.heard = Instant::now();
+        if self.failure.take().is_some() {
+            log::info!("noise source {}: it gives bytes again", self.name());
+        }
+        if self.state == State::Failed {
+            self.be(State::Starting);
+        }
     }
 
     /// Tells a failure after which the source is tried again, and says after which pause. The same one again, with no byte in
@@ -278,12 +297,19 @@ impl Acquire<'_> {
             self.publish();
             return Ok(());
         }
+        self.latched.add(alarm);
+        self.wait_for_clear()
+    }
+
+    /// Waits for the operator, then begins anew.
+    fn wait_for_clear(&mut self) -> anyhow::Result<()> {
         self.refine.forget();
         self.stats.withdraw_clear();
         self.be(State::Latched);
         self.publish();
         self.tell_failure()?;
         self.stats.wait_for_clear();
+        self.latched.remove(self.name());
         self.source.forget();
         self.refine.clear();
         self.be(State::Starting);

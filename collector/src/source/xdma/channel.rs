@@ -81,7 +81,10 @@ mod status {
 const START: u32 =
     control::RUN | control::STOPPED | control::COMPLETED | control::POLL_MODE | status::ERRORS;
 
-/// The numbers of the config BAR and of the user BAR before it, among `bars`, the BARs that the card has, in order.
+/// The register that stops the engine, and what is written there.
+pub const STOP: (u32, u32) = (register::CONTROL_CLEAR, control::RUN);
+
+/// The numbers of the user BAR and of the config BAR behind it, among `bars`, the BARs that the card has, in order.
 ///
 /// They are looked at from the last to the first, because the config BAR is behind the user BAR, whose registers
 /// [`register::INTERRUPT_BLOCK`] and [`register::CONFIG_BLOCK`] would not be.
@@ -162,7 +165,8 @@ impl Channel<'_> {
 
     /// Asks the engine to stop. It ends the descriptor under way first, so it may stay busy as long as no data comes.
     pub fn stop(&mut self) {
-        self.0.write(register::CONTROL_CLEAR, control::RUN);
+        let (register, value) = STOP;
+        self.0.write(register, value);
     }
 
     /// Whether the engine does nothing, whatever errors it met.

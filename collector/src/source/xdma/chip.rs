@@ -152,11 +152,17 @@ impl Startup {
         now: Instant,
     ) -> Result<Option<Instant>, Failure> {
         let steps = steps(self.mode);
+        let mut written = false;
         loop {
             let step = steps.get(self.next).copied().unwrap_or(Step::Ready);
             match step {
-                Step::Write(offset, value) => registers.write(offset, value),
+                Step::Write(offset, value) => {
+                    registers.write(offset, value);
+                    written = true;
+                }
                 Step::Confirm(offset, value) => confirm(registers, offset, value)?,
+                // A wait begins after the write before it, which may have taken its time: at the next call.
+                Step::Wait(_) if written => return Ok(Some(now)),
                 Step::Wait(time) => {
                     let until = *self.until.get_or_insert(now + time);
                     if now < until {

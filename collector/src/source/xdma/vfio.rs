@@ -169,8 +169,11 @@ fn open(roots: &Roots, wanted: Option<Address>) -> Result<Function, Failure> {
         OpenError::Memory(error) => no_memory(&place, &error),
         OpenError::Refused(error) => refused(&error),
     })?;
-    let mut bars = device.bars().map_err(|e| refused(&e))?;
+    let regions = device.regions().map_err(|e| refused(&e))?;
+    let mut bars: Vec<_> = regions.iter().map(|region| device.bar(*region)).collect();
     let (user, config) = channel::find(&mut bars)?;
+    let (stop, run) = channel::STOP;
+    device.stop_by(regions[config], stop, run);
     let config = bars.swap_remove(config).registers;
     Ok(Function {
         user: bars.swap_remove(user).registers,

@@ -230,6 +230,9 @@ pub struct Appliance {
     /// Use a certificate that has expired.
     #[arg(long)]
     pub expired: bool,
+    /// Speak TLS 1.2, which is too old.
+    #[arg(long)]
+    pub old_tls: bool,
     /// Answer `streambytes` with a JSON array.
     #[arg(long)]
     json: bool,

@@ -102,6 +102,9 @@ fn appliance(
         client_authority,
     };
     let server = HttpsServer::start(&card, wanted.listen, &tls)?;
+    if wanted.old_tls {
+        server.speak_old(&tls)?;
+    }
     let address = format!("address={}", server.address());
     supervisor.spawn("https", move || Ok(server.wait()?))?;
     finish(supervisor, common, &card, &address)

@@ -82,6 +82,7 @@ impl Device {
             _group: group,
             container,
             mapped: (IOVA, MEMORY as u64),
+            stop: None,
         });
         let memory = Box::new(memory.lent_by(lease.clone()));
         let on = lease.with(|loan| loan.command(MEMORY_SPACE | BUS_MASTER, true));
@@ -102,26 +103,33 @@ impl Device {
         Ok(())
     }
 
-    /// The BARs that are there, in order.
+    /// The regions of the BARs that are there, in order.
     ///
     /// # Errors
     /// The kernel does not tell.
-    pub fn bars(&self) -> io::Result<Vec<Bar>> {
-        let mut bars = Vec::new();
+    pub fn regions(&self) -> io::Result<Vec<Region>> {
+        let mut regions = Vec::new();
         for index in 0..BARS {
             let region = self.lease.with(|loan| abi::region(&loan.device, index));
-            let Some(region) = region.transpose()?.flatten() else {
-                continue;
-            };
-            bars.push(Bar {
-                reach: usize::try_from(region.size).unwrap_or(usize::MAX),
-                registers: Box::new(RegionRegisters {
-                    lease: self.lease.clone(),
-                    region,
-                }),
-            });
+            regions.extend(region.transpose()?.flatten());
         }
-        Ok(bars)
+        Ok(regions)
+    }
+
+    /// The BAR that is this region.
+    pub fn bar(&self, region: Region) -> Bar {
+        Bar {
+            reach: usize::try_from(region.size).unwrap_or(usize::MAX),
+            registers: Box::new(RegionRegisters {
+                lease: self.lease.clone(),
+                region,
+            }),
+        }
+    }
+
+    /// The function's engine is stopped by writing `value` to the register at `offset` in this region.
+    pub fn stop_by(&self, region: Region, offset: u32, value: u32) {
+        self.lease.stop_by(region.offset + u64::from(offset), value);
     }
 }
 

@@ -18,7 +18,8 @@ pub const MEMORY_SPACE: u16 = 1 << 1;
 /// Command: the function may reach memory by itself.
 pub const BUS_MASTER: u16 = 1 << 2;
 
-/// An open device, its group and its container. Dropping it ends what the device can do, and closes all three in order.
+/// An open device, its group and its container. Dropping it stops the device's engine, then keeps it from the bus, then unmaps
+/// the memory, then closes all three.
 pub struct Loan {
     /// The device's file.
     pub device: File,
@@ -30,6 +31,8 @@ pub struct Loan {
     pub container: File,
     /// What is mapped in that: address and size in bytes.
     pub mapped: (u64, u64),
+    /// What stops its engine, once that is known: where in its file to write what.
+    pub stop: Option<(u64, u32)>,
 }
 
 impl Loan {
@@ -49,7 +52,10 @@ impl Loan {
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        // A card that is gone masters no bus.
+        // A card that is gone does not answer, and does nothing either.
+        if let Some((at, value)) = self.stop {
+            let _ = self.device.write_all_at(&value.to_le_bytes(), at);
+        }
         let _ = self.command(BUS_MASTER, false);
         let (iova, size) = self.mapped;
         if let Err(error) = abi::unmap_dma(&self.container, iova, size) {
@@ -77,6 +83,13 @@ impl Lease {
     /// Uses the loan; none if it has ended. It does not end meanwhile.
     pub fn with<T>(&self, use_it: impl FnOnce(&Loan) -> T) -> Option<T> {
         self.lock().as_ref().map(use_it)
+    }
+
+    /// Before it ends, `value` is to be written at `at` in the device's file.
+    pub fn stop_by(&self, at: u64, value: u32) {
+        if let Some(loan) = &mut *self.lock() {
+            loan.stop = Some((at, value));
+        }
     }
 
     /// Whether it has ended.

@@ -68,6 +68,8 @@ install_needs() {
     for program in fusermount3 openssl strace python3 ps unshare ip dd shellcheck rngtest ent dieharder script; do
         sh scripts/need.sh "$program" || true
     done
+    # What this cannot get is asked for again by the tests, which then say why they are skipped.
+    bash tests/vm/setup.sh full >/dev/null || true
     if ! cargo deny --version >/dev/null 2>&1; then
         echo "installing cargo-deny, because it is missing (this takes some minutes)"
         cargo install --locked --quiet cargo-deny || true

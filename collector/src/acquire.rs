@@ -26,7 +26,7 @@ use crate::latched::Latched;
 use crate::packing::Packing;
 use crate::pipeline::{Input, now_us};
 use crate::refine::Refine;
-use crate::source::{NoiseSource, SourceError};
+use crate::source::{Failure, NoiseSource, SourceError};
 use crate::stats::{SourceStats, Stats};
 
 /// How long bytes wait at most for a block to fill.
@@ -40,7 +40,7 @@ const GATHER: Duration = Duration::from_millis(50);
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// How long a source is silent before those that it is combined with are told that it has failed.
-const SILENT_TOO_LONG: Duration = Duration::from_secs(10);
+pub const SILENT_TOO_LONG: Duration = Duration::from_secs(10);
 
 /// How often health is told and silence looked for.
 const TICK: Duration = Duration::from_secs(1);
@@ -78,32 +78,7 @@ impl Cut {
 /// # Errors
 /// The driver is broken, or another stage has ended.
 pub fn run(input: Input, output: Output<'_>, stats: &Stats, index: usize) -> anyhow::Result<()> {
-    let now = Instant::now();
-    let Input {
-        source,
-        mut refine,
-        latched,
-    } = input;
-    let stats_of_source = &stats.sources()[index];
-    let earlier = latched.alarm(&stats_of_source.identity().name);
-    if let Some(alarm) = earlier {
-        refine.latch(alarm);
-    }
-    let acquire = Acquire {
-        kinds: Kinds::of(source.identity().kind),
-        source,
-        refine,
-        latched,
-        packing: Packing::new(output.ring, output.cut)?,
-        counts: output.counts.then_some(stats),
-        stats: stats_of_source,
-        tells_failure: !output.counts,
-        working: true,
-        state: State::Starting,
-        heard: now,
-        next_tick: now,
-    };
-    acquire.run()
+    Acquire::new(input, &output, stats, index)?.run()
 }
 
 /// Where a source's bytes go.
@@ -129,9 +104,46 @@ struct Acquire<'s> {
     /// Whether the stage that combines takes the source for a working one.
     working: bool,
     state: State,
+    /// The failure that was told last, if no byte has come since.
+    failure: Option<Failure>,
     /// When the last bytes came.
     heard: Instant,
     next_tick: Instant,
+}
+
+impl<'s> Acquire<'s> {
+    fn new(
+        input: Input,
+        output: &Output<'s>,
+        stats: &'s Stats,
+        index: usize,
+    ) -> anyhow::Result<Self> {
+        let now = Instant::now();
+        let Input {
+            source,
+            mut refine,
+            latched,
+        } = input;
+        let own = &stats.sources()[index];
+        if let Some(alarm) = latched.alarm(&own.identity().name) {
+            refine.latch(alarm);
+        }
+        Ok(Self {
+            kinds: Kinds::of(source.identity().kind),
+            source,
+            refine,
+            latched,
+            packing: Packing::new(output.ring, output.cut)?,
+            counts: output.counts.then_some(stats),
+            stats: own,
+            tells_failure: !output.counts,
+            working: true,
+            state: State::Starting,
+            failure: None,
+            heard: now,
+            next_tick: now,
+        })
+    }
 }
 
 impl Acquire<'_> {
@@ -167,16 +179,7 @@ impl Acquire<'_> {
                     return self.end(Some(error.to_string()));
                 }
                 Err(SourceError::Retry(failure)) => {
-                    log::warn!(
-                        "noise source {}: {failure}; next try in {pause:?}",
-                        self.name()
-                    );
-                    self.packing.flush()?;
-                    self.refine.restart();
-                    self.state = State::Failed;
-                    self.stats.failed_by(&failure);
-                    self.tell_failure()?;
-                    self.publish();
+                    self.failed(failure)?;
                     thread::sleep(pause);
                     pause = LONGEST_PAUSE.min(pause * 2);
                 }
@@ -230,10 +233,28 @@ impl Acquire<'_> {
         }
         if count > 0 {
             self.heard = Instant::now();
+            if self.failure.take().is_some() {
+                log::info!("noise source {}: it gives bytes again", self.name());
+            }
         } else {
             self.source.wait(Instant::now() + SILENCE);
         }
         Ok(count > 0)
+    }
+
+    /// Tells a failure after which the source is tried again. The same one again, with no byte in between, is no news.
+    fn failed(&mut self, failure: Failure) -> anyhow::Result<()> {
+        self.packing.flush()?;
+        self.refine.restart();
+        self.state = State::Failed;
+        if self.failure.as_ref() != Some(&failure) {
+            log::warn!("noise source {}: {failure}; trying again", self.name());
+            self.stats.failed_by(&failure);
+            self.failure = Some(failure);
+        }
+        self.tell_failure()?;
+        self.publish();
+        Ok(())
     }
 
     /// What is to be done once a second.
@@ -264,7 +285,10 @@ impl Acquire<'_> {
         let destroyed = self.packing.destroy();
         self.stats.discarded(destroyed);
         if self.refine.state() != Some(Health::Latched) {
-            self.be(State::Starting);
+            // Of a source that has failed, silence is no news, and why it has failed stays told.
+            if self.state != State::Failed {
+                self.be(State::Starting);
+            }
             self.publish();
             return Ok(());
         }
@@ -331,6 +355,7 @@ impl Acquire<'_> {
     fn publish(&self) {
         self.stats.health_is(self.refine.summary());
         self.stats.sensors_are(self.source.sensors());
+        self.stats.parts_are(self.source.parts());
     }
 }
 

@@ -1,6 +1,7 @@
 //! Configuration: the TOML file as it is written ([`Raw`]), and as the collector uses it
 //! ([`Config`]), checked whole before anything starts.
 
+use std::env;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -8,14 +9,24 @@ use std::path::{Path, PathBuf};
 use qrng::keys::CollectorKey;
 use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_toml};
 
+use crate::source::appliance::Settings;
+use crate::source::xdma::chip::Mode;
+use crate::sysfs::pci::Address;
+
+mod appliance;
 mod combining;
 mod conditioning;
 mod gateways;
 mod health;
+mod pci;
+mod pcie;
 mod raw;
 mod sending;
 mod sources;
+mod usb;
+mod xdma;
 
+pub use appliance::URLS_VARIABLE;
 pub use combining::CombineConfig;
 pub use conditioning::Conditioning;
 pub use raw::Raw;
@@ -52,6 +63,25 @@ pub enum Driver {
         /// The device or file.
         path: PathBuf,
     },
+    /// A module card, driven from user space.
+    Pcie {
+        /// Where it is on the PCI bus; none if it is the only one.
+        device: Option<Address>,
+    },
+    /// A card on the USB.
+    Usb {
+        /// Its serial number; without one it is the only card there is.
+        serial: Option<String>,
+    },
+    /// Appliances.
+    Appliances(Settings),
+    /// A chip card by DMA.
+    Xdma {
+        /// Where it is on the PCI bus; none if it is the only one.
+        device: Option<Address>,
+        /// What its chips give.
+        mode: Mode,
+    },
 }
 
 /// A gateway to send to.
@@ -72,9 +102,13 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, or with the key files that it names.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let psk = Psk::from_environment();
         let raw = read_toml(file)?;
-        Given { file, raw, psk }.try_into()
+        Given {
+            file,
+            raw,
+            environment: Environment::read(),
+        }
+        .try_into()
     }
 }
 
@@ -85,17 +119,44 @@ pub struct Given<'f> {
     pub file: &'f Path,
     /// What the file says.
     pub raw: Raw,
-    /// The pre-shared key that the environment gives in place of the key files'.
+    /// What the environment gives in its place.
+    pub environment: Environment,
+}
+
+/// The environment variables that override the file.
+#[derive(Debug, Default)]
+pub struct Environment {
+    /// `QRNG_HMAC_SECRET_KEY`: replaces the pre-shared key of every key file.
     pub psk: Psk,
+    /// `QRNG_APPLIANCE_URLS`: replaces `urls` of the source that asks appliances.
+    pub appliance_urls: Option<String>,
+}
+
+impl Environment {
+    /// Reads the process's environment. What is no text is kept as far as it is, to be refused.
+    pub fn read() -> Self {
+        let urls = env::var_os(URLS_VARIABLE).filter(|value| !value.is_empty());
+        Self {
+            psk: Psk::from_environment(),
+            appliance_urls: urls.map(|value| value.to_string_lossy().into_owned()),
+        }
+    }
 }
 
 impl TryFrom<Given<'_>> for Config {
     type Error = ConfigError;
 
     fn try_from(given: Given<'_>) -> Result<Self, ConfigError> {
-        let Given { file, raw, psk } = given;
+        let Given {
+            file,
+            mut raw,
+            environment,
+        } = given;
         let mut problems = Problems::new(file);
         // What could not be understood has a default here, which is not used: `finish` fails then.
+        if let Some(urls) = &environment.appliance_urls {
+            appliance::override_urls(&mut problems, &mut raw.source, urls);
+        }
         let wanted = raw.source.len();
         let sources = sources::check(&mut problems, file, raw.source);
         // What is wrong with a source was told.
@@ -104,9 +165,10 @@ impl TryFrom<Given<'_>> for Config {
         } else {
             None
         };
-        let gateways = gateways::check(&mut problems, file, raw.gateway, &psk);
+        let gateways = gateways::check(&mut problems, file, raw.gateway, &environment.psk);
         let send = sending::check(&mut problems, &raw.send, &gateways);
-        sending::check_pace(&mut problems, &send, &sources);
+        let added_up = combine.as_ref().is_some_and(CombineConfig::adds_up);
+        sending::check_pace(&mut problems, &send, &sources, added_up);
         problems.finish()?;
         Ok(Self {
             state_directory: path_in(file, &raw.state_directory),

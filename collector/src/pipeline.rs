@@ -61,7 +61,8 @@ pub fn start<R: CryptoRng + Send + 'static>(
     let cut = send.cut();
     let block = send.block();
     let batch = send.batch().max(longest_notice(cut));
-    let (to_seal, from_acquire) = ring(BUFFERS, || Block::new(block));
+    // Sources that are interleaved hold a buffer each.
+    let (to_seal, from_acquire) = ring(BUFFERS + inputs.len(), || Block::new(block));
     let (to_send, from_seal) = ring(BUFFERS, || Batch::new(batch));
     let own = Arc::clone(stats);
     supervisor.spawn("send", move || outlet.run(&from_seal, &own))?;

@@ -10,7 +10,9 @@ pub mod fuse_harness;
 pub mod mapping;
 pub mod numbered;
 pub mod relay;
+pub mod runs;
 pub mod tap;
+pub mod vm;
 
 use std::io::Write;
 

@@ -65,7 +65,7 @@ install_needs() {
     local program
     # `cc` cannot be done without; tests that miss another one say so and count as skipped.
     sh scripts/need.sh cc || return 1
-    for program in fusermount3 openssl strace python3 ps unshare ip dd shellcheck rngtest ent dieharder; do
+    for program in fusermount3 openssl strace python3 ps udevadm unshare ip dd shellcheck rngtest ent dieharder; do
         sh scripts/need.sh "$program" || true
     done
     if ! cargo deny --version >/dev/null 2>&1; then

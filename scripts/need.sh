@@ -10,10 +10,12 @@ package_of() {
         fusermount3) echo fuse3 ;;
         ps | pgrep | sysctl) echo procps ;;
         udevadm) echo udev ;;
-        unshare | setpriv | mountpoint | findmnt) echo util-linux ;;
+        unshare | setpriv | mountpoint | findmnt | flock) echo util-linux ;;
         ip) echo iproute2 ;;
+        mke2fs) echo e2fsprogs ;;
         # The same program is in rng-tools-debian; this package is the smaller one.
         rngtest) echo rng-tools5 ;;
+        script) echo bsdutils ;;
         dd | shuf | timeout | head | tail) echo coreutils ;;
         *) echo "$1" ;;
     esac

@@ -16,6 +16,8 @@ use qrng_card::{Device, PciCard, Shared};
 use qrng_collector::acquire::{self, Cut, Output};
 use qrng_collector::block::{Block, ring};
 use qrng_collector::config::Conditioning;
+use qrng_collector::latched::Latched;
+use qrng_collector::pipeline::Input;
 use qrng_collector::refine::Refine;
 use qrng_collector::source::pcie::Slot;
 use qrng_collector::source::pcie::card::{Card, Step};
@@ -190,7 +192,13 @@ fn stage(time: Duration) {
             },
             counts: true,
         };
-        acquire::run(Box::new(source), refine, output, &stats, 0)
+        let directory = tempfile::tempdir()?;
+        let input = Input {
+            source: Box::new(source),
+            refine,
+            latched: Latched::open(directory.path())?.into(),
+        };
+        acquire::run(input, output, &stats, 0)
     });
     let (percent, rate) = measure(ClockId::CLOCK_PROCESS_CPUTIME_ID, time, |end| {
         match user.full.recv_deadline(end) {

@@ -14,6 +14,7 @@ use crate::acquire::{self, Cut, Output};
 use crate::block::{Batch, Block, Filler, User, ring};
 use crate::combine;
 use crate::config::{CombineConfig, SendConfig};
+use crate::latched::Latched;
 use crate::refine::Refine;
 use crate::seal::{Seal, longest_notice};
 use crate::send::Outlet;
@@ -40,6 +41,8 @@ pub struct Input {
     pub source: Box<dyn NoiseSource>,
     /// Its tests and conditioning.
     pub refine: Refine,
+    /// Where its latch is kept.
+    pub latched: Arc<Latched>,
 }
 
 /// Starts the threads `acquire` (and `combine`, if there are several sources), `seal` and `send`.
@@ -94,7 +97,7 @@ fn start_acquire(
             cut: cut.unwrap_or(ANY),
             counts: cut.is_some(),
         };
-        acquire::run(input.source, input.refine, output, &own, index)
+        acquire::run(input, output, &own, index)
     })?;
     Ok(())
 }

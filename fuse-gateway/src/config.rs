@@ -10,6 +10,7 @@ use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_secret, read_toml};
 use serde::Deserialize;
 
 use crate::buffer::Overflow;
+use crate::health::Testing;
 
 /// Smallest buffer, in bytes: one slab holds 64 KiB.
 const BUFFER_MIN: u64 = 64 * 1024;
@@ -42,8 +43,8 @@ pub struct Config {
     pub overflow: Overflow,
     /// Size of the socket's receive buffer in bytes.
     pub receive_buffer: usize,
-    /// Whether verified bytes are tested before they are served.
-    pub health: bool,
+    /// How verified bytes are tested before they are served.
+    pub health: Testing,
 }
 
 #[derive(Debug, Deserialize)]
@@ -102,11 +103,15 @@ impl Default for RawSocket {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct RawHealth {
     enabled: bool,
+    block_size: Amount,
 }
 
 impl Default for RawHealth {
     fn default() -> Self {
-        Self { enabled: true }
+        Self {
+            enabled: true,
+            block_size: Amount::from("64 KiB"),
+        }
     }
 }
 
@@ -198,6 +203,7 @@ impl Config {
             64 * 1024..=1 << 30,
             &mut problems,
         );
+        let health = testing(&raw.health, &mut problems);
         problems.finish()?;
         let accept = if raw.accept_simulated {
             Kinds::ALL
@@ -205,8 +211,14 @@ impl Config {
             Kinds::REAL
         };
         // Every `None` above has noted a problem, so none is left here.
-        match (listen, buffer_size, overflow, receive_buffer) {
-            (Some(listen), Some(buffer_size), Some(overflow), Some(receive_buffer)) => Ok(Self {
+        match (listen, buffer_size, overflow, receive_buffer, health) {
+            (
+                Some(listen),
+                Some(buffer_size),
+                Some(overflow),
+                Some(receive_buffer),
+                Some(health),
+            ) => Ok(Self {
                 listen,
                 keys,
                 mount: raw.mount,
@@ -217,7 +229,7 @@ impl Config {
                 buffer_size,
                 overflow,
                 receive_buffer,
-                health: raw.health.enabled,
+                health,
             }),
             _ => unreachable!("a missing value without a problem"),
         }
@@ -272,6 +284,23 @@ fn buffer_size(size: &Amount, environment: &Environment, problems: &mut Problems
         None => ("buffer.size", size),
     };
     bytes_between(key, size, BUFFER_MIN..=BUFFER_MAX, problems)
+}
+
+fn testing(raw: &RawHealth, problems: &mut Problems) -> Option<Testing> {
+    let (key, remedy) = (
+        "health.block-size",
+        "give \"8 KiB\", \"16 KiB\", \"32 KiB\" or \"64 KiB\"",
+    );
+    let bytes = problems.keep(key, raw.block_size.size(), remedy)?;
+    let testing = Testing {
+        enabled: raw.enabled,
+        block_bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+    };
+    if !testing.is_possible() {
+        problems.add(key, format_args!("{bytes} bytes are no block"), remedy);
+        return None;
+    }
+    Some(testing)
 }
 
 fn bytes_between(

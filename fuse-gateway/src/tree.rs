@@ -27,7 +27,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use qrng::drbg::{MAX_REQUEST, SEED_LEN};
+use qrng::drbg::{MATERIAL_LEN, MAX_REQUEST};
 use thiserror::Error;
 
 use self::generators::{Generators, Root};
@@ -227,7 +227,7 @@ impl Tree {
             Node::Root | Node::StreamDirectory => Err(TreeError::IsDirectory),
             Node::Raw | Node::Random => Ok(1),
             Node::Urandom if handle != FRESH && self.root.is_seeded(&self.buffer) => Ok(0),
-            Node::Urandom => Ok(SEED_LEN),
+            Node::Urandom => Ok(MATERIAL_LEN),
             Node::Readme => Ok(0),
             Node::Record(_) | Node::Stream(_) | Node::Status => {
                 self.opens.with(handle, |open| open.need())

@@ -2,6 +2,7 @@
 //! their own. Everything is gone when the value is dropped.
 
 use std::fs;
+use std::io::{self, Read};
 use std::net::UdpSocket;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
+use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -151,6 +153,29 @@ impl Chain {
             &config,
             &self.path("collector.log"),
         ));
+    }
+
+    /// Reads `count` bytes from `raw`.
+    ///
+    /// # Panics
+    /// They do not come within [`PATIENCE`].
+    pub fn read_raw(&self, count: usize) -> Vec<u8> {
+        let mut file = fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlag::O_NONBLOCK.bits())
+            .open(self.file("raw"))
+            .expect("the gateway serves raw");
+        let mut bytes = vec![0; count];
+        let mut got = 0;
+        wait_until("bytes from raw", || {
+            match file.read(&mut bytes[got..]) {
+                Ok(more) => got += more,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => panic!("raw: {e}"),
+            }
+            got == count
+        });
+        bytes
     }
 
     /// The gateway's status document.

@@ -223,7 +223,8 @@ fn processing(
             problems.add(
                 &place.key("processing"),
                 format!("is missing, and {} is meant for raw samples", method.name()),
-                "write \"raw\" if the device gives the samples of its noise source, or                  \"post-processed\" if it conditions them (and then use no conditioning)",
+                "write \"raw\" if the device gives the samples of its noise source, or \
+                 \"post-processed\" if it conditions them (and then use no conditioning)",
             );
             None
         }

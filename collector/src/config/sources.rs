@@ -34,6 +34,20 @@ pub struct SourceConfig {
     pub group: Option<String>,
 }
 
+impl SourceConfig {
+    /// What somebody should know of it, because it is not as it should be: for the log and the status.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.health.is_none() {
+            warnings.push("HEALTH TESTS ARE OFF; whatever the file holds is sent as random".into());
+        }
+        if let Driver::Appliances(settings) = &self.driver {
+            warnings.extend(settings.warnings());
+        }
+        warnings
+    }
+}
+
 /// Where a source stands in the file, for messages.
 pub(super) struct Place(Option<usize>);
 

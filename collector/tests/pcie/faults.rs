@@ -9,6 +9,8 @@ use qrng::report::State;
 use qrng_collector::acquire::{self, Cut, Output};
 use qrng_collector::block::{Block, User, ring};
 use qrng_collector::config::Conditioning;
+use qrng_collector::latched::Latched;
+use qrng_collector::pipeline::Input;
 use qrng_collector::refine::Refine;
 use qrng_collector::source::Pcie;
 use qrng_collector::stats::{SourceStats, Stats};
@@ -55,7 +57,13 @@ impl Chain {
                 cut: CUT,
                 counts: true,
             };
-            acquire::run(Box::new(source), refine, output, &own, 0)
+            let directory = tempfile::tempdir().unwrap();
+            let input = Input {
+                source: Box::new(source),
+                refine,
+                latched: Latched::open(directory.path()).unwrap().into(),
+            };
+            acquire::run(input, output, &own, 0)
         });
         Self {
             name,

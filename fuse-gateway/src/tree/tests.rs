@@ -206,8 +206,8 @@ fn urandom_waits_for_a_seed_goes_on_without_and_starts_anew_after_a_latch() {
     let urandom = inode(&tree, "urandom");
     let (plain, fresh) = (tree.open(urandom, false), tree.open(urandom, true));
     let (plain, fresh) = (plain.unwrap(), fresh.unwrap());
-    tree.buffer().push(&[5; SEED_LEN - 1]);
-    assert_eq!(tree.need(urandom, plain), Ok(SEED_LEN));
+    tree.buffer().push(&[5; MATERIAL_LEN - 1]);
+    assert_eq!(tree.need(urandom, plain), Ok(MATERIAL_LEN));
     assert_eq!(read(&tree, urandom, plain, 0, 10), Ok(None));
     tree.buffer().push(&[5; 1]);
     // The test's helper has a new desk for each read, as if each were another thread's.
@@ -216,10 +216,10 @@ fn urandom_waits_for_a_seed_goes_on_without_and_starts_anew_after_a_latch() {
     assert_ne!(one, two);
     assert_eq!(
         (tree.buffer().counts().seeding, tree.buffer().fill()),
-        (48, 0)
+        (96, 0)
     );
     assert_eq!(tree.need(urandom, plain), Ok(0));
-    assert_eq!(tree.need(urandom, fresh), Ok(SEED_LEN));
+    assert_eq!(tree.need(urandom, fresh), Ok(MATERIAL_LEN));
     assert_eq!(read(&tree, urandom, fresh, 0, 10), Ok(None));
     assert_eq!(tree.ready(urandom, fresh), Ok(false));
     tree.buffer().latch();

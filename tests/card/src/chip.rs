@@ -40,7 +40,7 @@ use crate::violations::Violations;
 use crate::xdma::{self, Engine, PacketSource};
 
 use init::Init;
-pub use init::{Mode, STEPS};
+pub use init::{Mode, STEPS, Step};
 pub use user::offset;
 
 /// Bytes a second of one chip.
@@ -261,13 +261,12 @@ impl Device for ChipCard {
     }
 
     fn state(&self) -> String {
-        let faults: Vec<String> = self.supply.faults.iter().map(|f| f.to_string()).collect();
         format!(
             "chip {} status={:#010x} memory={} faults=[{}]",
             self.init,
             self.init.status(),
             self.supply.held(),
-            faults.join(", ")
+            self.supply.faults
         )
     }
 }
@@ -326,6 +325,10 @@ impl PciCard for ChipCard {
 
     fn reset(&mut self) {
         self.power_on();
+    }
+
+    fn attach_memory(&mut self, memory: Box<dyn HostMemory>) {
+        self.memory = memory;
     }
 
     fn gone(&self) -> bool {

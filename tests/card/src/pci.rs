@@ -1,6 +1,9 @@
 //! A PCI function as a host sees it, without its configuration space.
 
+pub mod config;
+
 use crate::Device;
+use crate::memory::HostMemory;
 
 /// What a function's configuration space says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +43,9 @@ pub trait PciCard: Device {
 
     /// A reset of the function by the host, or of the bus.
     fn reset(&mut self);
+
+    /// Gives it the memory that it reaches by DMA; a card without DMA has no use for it.
+    fn attach_memory(&mut self, _memory: Box<dyn HostMemory>) {}
 
     /// Whether it is unplugged: then its configuration space reads all ones too.
     fn gone(&self) -> bool;

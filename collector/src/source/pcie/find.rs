@@ -99,7 +99,7 @@ impl FindError {
                 format!("name one that is there: {}", listed(cards))
             }
             Self::Owned { address, driver } => format!(
-                "take it away from that driver: echo {address} > /sys/bus/pci/drivers/{driver}/unbind; \
+                "take it away from it: echo {address} > /sys/bus/pci/drivers/{driver}/unbind; \
                  or read the driver's node: kind = \"node\""
             ),
             Self::Disabled { enable, .. } => format!(

@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
-use qrng::keys::CollectorKey;
-use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_toml};
+use qrng_daemon::{ConfigError, Problems, path_in, read_toml};
+
+use crate::messages::Checked;
 
 mod combining;
 mod conditioning;
+mod confinement;
 mod gateways;
 mod health;
 mod raw;
@@ -18,6 +20,7 @@ mod sources;
 
 pub use combining::CombineConfig;
 pub use conditioning::Conditioning;
+pub use confinement::{Confinement, ConfinementConfig};
 pub use raw::Raw;
 pub use sending::SendConfig;
 pub use sources::SourceConfig;
@@ -37,7 +40,12 @@ pub struct Config {
     pub gateways: Vec<Gateway>,
     /// How to send.
     pub send: SendConfig,
+    /// Which of the two processes are confined.
+    pub confinement: ConfinementConfig,
 }
+
+/// Has key files looked at by the sender, because the reader never sees a key.
+pub type KeyCheck<'k> = &'k dyn Fn(&[PathBuf]) -> anyhow::Result<Checked>;
 
 /// What reads a noise source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,39 +69,39 @@ pub struct Gateway {
     pub name: String,
     /// Where it listens.
     pub address: SocketAddr,
-    /// The key shared with it.
-    pub key: CollectorKey,
+    /// The file with the key shared with it.
+    pub key: PathBuf,
+    /// That key's id.
+    pub key_id: String,
 }
 
 impl Config {
-    /// Reads and checks the configuration in `file`, with the environment's overrides. Relative
-    /// paths in it are relative to the file's directory.
+    /// Reads and checks the configuration in `file`, and with `keys` the key files that it names.
+    /// Relative paths in it are relative to the file's directory.
     ///
     /// # Errors
     /// Everything that is wrong with it, or with the key files that it names.
-    pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let psk = Psk::from_environment();
+    pub fn load(file: &Path, keys: KeyCheck<'_>) -> Result<Self, ConfigError> {
         let raw = read_toml(file)?;
-        Given { file, raw, psk }.try_into()
+        Given { file, raw, keys }.try_into()
     }
 }
 
 /// A configuration as it was given.
-#[derive(Debug)]
 pub struct Given<'f> {
     /// Where it comes from.
     pub file: &'f Path,
     /// What the file says.
     pub raw: Raw,
-    /// The pre-shared key that the environment gives in place of the key files'.
-    pub psk: Psk,
+    /// What looks at the key files.
+    pub keys: KeyCheck<'f>,
 }
 
 impl TryFrom<Given<'_>> for Config {
     type Error = ConfigError;
 
     fn try_from(given: Given<'_>) -> Result<Self, ConfigError> {
-        let Given { file, raw, psk } = given;
+        let Given { file, raw, keys } = given;
         let mut problems = Problems::new(file);
         // What could not be understood has a default here, which is not used: `finish` fails then.
         let wanted = raw.source.len();
@@ -104,7 +112,7 @@ impl TryFrom<Given<'_>> for Config {
         } else {
             None
         };
-        let gateways = gateways::check(&mut problems, file, raw.gateway, &psk);
+        let gateways = gateways::check(&mut problems, file, raw.gateway, keys);
         let send = sending::check(&mut problems, &raw.send, &gateways);
         sending::check_pace(&mut problems, &send, &sources);
         problems.finish()?;
@@ -115,6 +123,7 @@ impl TryFrom<Given<'_>> for Config {
             combine,
             gateways,
             send,
+            confinement: raw.confinement,
         })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,9 +16,10 @@ use qrng_daemon::write_atomically;
 use serde::Serialize;
 
 use crate::config::{CombineConfig, Config, SendConfig, SourceConfig};
+use crate::counters::GatewayCounters;
 use crate::latch::ClearLatch;
 use crate::source::Sensors;
-use crate::stats::{GatewayStats, SourceStats, Stats};
+use crate::stats::{SourceStats, Stats};
 
 /// How often the file is written.
 const EVERY: Duration = Duration::from_secs(1);
@@ -34,6 +35,7 @@ pub struct StatusFile {
     combining: Option<Combining>,
     gateways: Vec<Peer>,
     pacing: Option<Pacing>,
+    confinement: Confined,
     last: Last,
     told: Told,
     failing: bool,
@@ -98,6 +100,7 @@ impl Told {
 
 /// A gateway, as far as the configuration describes it.
 struct Peer {
+    name: String,
     address: String,
     key_id: String,
 }
@@ -115,6 +118,19 @@ struct Status<'s> {
     gateways: Vec<GatewayStatus<'s>>,
     send_errors: BTreeMap<String, u64>,
     pacing: Option<Pacing>,
+    confinement: Confined,
+}
+
+/// Which processes are confined.
+#[derive(Serialize, Debug, Clone, Copy)]
+pub struct Confined {
+    /// `enforced` or `off-insecure`.
+    pub sender: &'static str,
+    /// `enforced` or `off-insecure`.
+    pub reader: &'static str,
+    /// The version of Landlock, if any is.
+    #[serde(rename = "landlock_version")]
+    pub landlock: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -187,12 +203,13 @@ struct Pacing {
 }
 
 impl StatusFile {
-    /// A status file for a collector with this configuration.
-    pub fn new(config: &Config) -> Self {
+    /// A status file for a collector with this configuration, confined so.
+    pub fn new(config: &Config, confinement: Confined) -> Self {
         let now = Instant::now();
         let peers = config.gateways.iter().map(|gateway| Peer {
+            name: gateway.name.clone(),
             address: gateway.address.to_string(),
-            key_id: gateway.key.key_id().to_string(),
+            key_id: gateway.key_id.clone(),
         });
         Self {
             path: config.runtime_directory.join("status.json"),
@@ -202,6 +219,7 @@ impl StatusFile {
             combining: config.combine.as_ref().map(combining),
             gateways: peers.collect(),
             pacing: pacing(&config.send),
+            confinement,
             last: Last { at: now, bytes: 0 },
             told: Told::default(),
             failing: false,
@@ -226,7 +244,7 @@ impl StatusFile {
         loop {
             self.latch.look(stats);
             let now = Instant::now();
-            self.log_errors(stats, now);
+            self.log_errors(&stats.sent().errors, now);
             let document = self.document(stats, now);
             match self.write(&document) {
                 Ok(()) => self.failing = false,
@@ -249,18 +267,12 @@ impl StatusFile {
         if *closed {
             return Ok(());
         }
-        if let Some(directory) = self.path.parent() {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(directory)?;
-        }
         write_atomically(&self.path, document.as_bytes(), 0o644, false)
     }
 
     /// Logs which errors of sending there were since the last time.
-    fn log_errors(&mut self, stats: &Stats, now: Instant) {
-        for (name, count) in self.told.news(now, &stats.errors()) {
+    fn log_errors(&mut self, errors: &BTreeMap<String, u64>, now: Instant) {
+        for (name, count) in self.told.news(now, errors) {
             log::warn!("{count} datagrams could not be sent: {name}");
         }
     }
@@ -270,7 +282,8 @@ impl StatusFile {
         let bytes = stats.bytes_acquired();
         let rate = rate(bytes - self.last.bytes, now - self.last.at);
         (self.last.at, self.last.bytes) = (now, bytes);
-        let peers = self.gateways.iter().zip(stats.gateways());
+        let sent = stats.sent();
+        let peers = self.gateways.iter().zip(&sent.gateways);
         let sources = stats.sources().iter().zip(&self.conditioning);
         let sources: Vec<_> = sources.map(|(s, c)| source(s, c)).collect();
         let combined = self.combining.as_ref().zip(stats.combined());
@@ -294,14 +307,26 @@ impl StatusFile {
                 sources_working: combined.working,
                 stopped: combined.stopped,
             }),
-            gateways: peers.map(|(peer, stats)| gateway(peer, stats)).collect(),
-            send_errors: stats.errors(),
+            gateways: peers.map(|(peer, sent)| gateway(peer, sent)).collect(),
+            send_errors: sent.errors,
             pacing: self.pacing,
+            confinement: self.confinement,
         };
         // Strings and finite numbers only: this cannot fail.
         let mut document = serde_json::to_string_pretty(&status).unwrap_or_default();
         document.push('\n');
         document
+    }
+}
+
+/// Makes the runtime directory if there is none; a collector goes on without it.
+pub fn make_directory(directory: &Path) {
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(directory);
+    if let Err(e) = made {
+        log::warn!("runtime directory {}: {e}", directory.display());
     }
 }
 
@@ -373,19 +398,19 @@ fn pacing(send: &SendConfig) -> Option<Pacing> {
     })
 }
 
-fn gateway<'s>(peer: &'s Peer, stats: &'s GatewayStats) -> GatewayStatus<'s> {
+fn gateway<'s>(peer: &'s Peer, sent: &GatewayCounters) -> GatewayStatus<'s> {
     GatewayStatus {
-        name: stats.name(),
+        name: &peer.name,
         address: &peer.address,
         key_id: &peer.key_id,
-        epoch: stats.epoch(),
-        sealed_packets: stats.packets(),
-        announcements: stats.announcements(),
-        reports: stats.reports(),
-        sent_datagrams: stats.datagrams(),
-        sent_bytes: stats.bytes(),
-        failed_datagrams: stats.failed(),
-        segmentation_offload: stats.offloads(),
+        epoch: sent.epoch,
+        sealed_packets: sent.packets,
+        announcements: sent.announcements,
+        reports: sent.reports,
+        sent_datagrams: sent.datagrams,
+        sent_bytes: sent.bytes,
+        failed_datagrams: sent.failed,
+        segmentation_offload: sent.offloads,
     }
 }
 
@@ -435,7 +460,7 @@ mod tests {
             name: "card".into(),
             serial: None,
         };
-        let stats = Stats::new(vec![identity; states.len()], vec![]);
+        let stats = Stats::new(vec![identity; states.len()]);
         for (source, state) in stats.sources().iter().zip(states) {
             source.is(*state);
         }

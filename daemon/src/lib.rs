@@ -16,6 +16,6 @@ mod supervisor;
 pub use args::DaemonArgs;
 pub use config::{ConfigError, Problems, parse_toml, path_in, read_toml};
 pub use files::{FileError, read_secret, write_atomically};
-pub use process::{init_log, protect_memory};
-pub use psk::{PSK_VARIABLE, Psk};
+pub use process::{follow, init_log, protect_memory};
+pub use psk::{PSK_REMEDY, PSK_VARIABLE, Psk};
 pub use supervisor::{Ending, Supervisor};

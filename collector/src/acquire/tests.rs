@@ -44,7 +44,7 @@ impl NoiseSource for Script {
 fn blocks(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, String) {
     let (filler, user): (_, User<Block>) = ring(8, || Block::new(20));
     let script = Script::new(answers);
-    let stats = Stats::new(vec![script.identity().clone()], vec![]);
+    let stats = Stats::new(vec![script.identity().clone()]);
     let refine = Refine::new(None, Conditioning::NONE).unwrap();
     let output = Output {
         ring: &filler,

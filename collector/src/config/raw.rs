@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::ConfinementConfig;
+
 /// The configuration file as written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -23,6 +25,8 @@ pub struct Raw {
     pub(super) gateway: Vec<RawGateway>,
     #[serde(default)]
     pub(super) send: RawSend,
+    #[serde(default)]
+    pub(super) confinement: ConfinementConfig,
 }
 
 impl Raw {

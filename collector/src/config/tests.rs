@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
 use qrng::health::Settings;
-use qrng_daemon::parse_toml;
+use qrng_daemon::{Psk, parse_toml};
 use tempfile::TempDir;
 
 use super::sending::segments;
@@ -35,7 +35,7 @@ fn check_with(dir: &TempDir, text: &str, psk: Option<&str>) -> Result<Config, St
     let given = Given {
         file: &file,
         raw,
-        psk,
+        keys: &|files| Ok(crate::sender::check_keys(files, &psk)),
     };
     Config::try_from(given).map_err(|e| e.to_string())
 }
@@ -314,7 +314,7 @@ fn the_environment_replaces_the_shared_key() {
     let own = check_with(&dir, &text, None).unwrap();
     let hex = "0123456789abcdef".repeat(4);
     let replaced = check_with(&dir, &text, Some(&hex)).unwrap();
-    let id = |config: &Config| config.gateways[0].key.key_id();
+    let id = |config: &Config| config.gateways[0].key_id.clone();
     assert_ne!(id(&own), id(&replaced));
     told(
         check_with(&dir, &text, Some("secret")),

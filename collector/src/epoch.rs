@@ -12,9 +12,16 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use qrng_daemon::write_atomically;
 use thiserror::Error;
+
+/// How long the end of a killed process may take.
+const DYING: Duration = Duration::from_secs(2);
+/// How often to look whether it has ended.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// Where new epochs come from.
 pub trait Epochs {
@@ -78,7 +85,7 @@ impl EpochFile {
             .create(directory)
             .map_err(denied)?;
         let lock = File::create(directory.join("lock")).map_err(denied)?;
-        lock.try_lock().map_err(|e| match e {
+        take(&lock).map_err(|e| match e {
             TryLockError::WouldBlock => EpochError::InUse(directory.to_path_buf()),
             TryLockError::Error(e) => denied(e),
         })?;
@@ -103,6 +110,17 @@ impl EpochFile {
             last,
             _lock: lock,
         })
+    }
+}
+
+/// Takes the lock, also one whose holder is about to die: the sender of a collector that was killed.
+fn take(lock: &File) -> Result<(), TryLockError> {
+    let deadline = Instant::now() + DYING;
+    loop {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(AGAIN),
+            taken => return taken,
+        }
     }
 }
 

@@ -20,6 +20,7 @@ mod alarm;
 mod autocorrelation;
 mod battery;
 mod cutoff;
+mod disagreements;
 mod distribution;
 #[cfg(test)]
 mod faults;

@@ -12,6 +12,7 @@
 pub mod document;
 mod health;
 pub mod render;
+mod source;
 
 use std::fs;
 use std::io;

@@ -281,6 +281,7 @@ mod tests {
                 name: "n".repeat(128),
                 serial: Some("s".repeat(256)),
                 state: State::Running,
+                sensors: Default::default(),
                 health: None,
             }],
         };

@@ -193,6 +193,10 @@ impl SourceStats {
             name: self.identity.name.clone(),
             serial: self.identity.serial.clone(),
             state: self.condition().state,
+            sensors: lock(&self.sensors)
+                .iter()
+                .map(|(&name, &value)| (name.to_owned(), value))
+                .collect(),
             health: self.health(),
         }
     }

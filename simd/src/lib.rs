@@ -5,6 +5,7 @@
 //!         ├─> matrix::Matrix ────────> y = M x over GF(2)                GFNI with AVX-512      or portable
 //!         └─> toeplitz::Toeplitz ────> y = T x over GF(2)                (V)PCLMULQDQ           or portable
 //!  two messages ─> sha256::compress_pair ─> two states               SHA, interleaved       or portable
+//!  any loop ─────> Vectors::run ────────────> its result               AVX-512 or AVX2        or portable
 //! ```
 //!
 //! Everything counts bits from the least significant end: bit `i` of a string is bit `i % 8` of byte `i / 8`.
@@ -20,10 +21,13 @@
 pub mod matrix;
 mod path;
 pub mod sha256;
+mod shape;
 #[cfg(test)]
 mod testing;
 pub mod toeplitz;
+mod vectors;
 pub mod von_neumann;
 mod words;
 
 pub use path::Path;
+pub use vectors::Vectors;

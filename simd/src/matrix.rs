@@ -14,18 +14,16 @@
 mod gfni;
 mod sliced;
 
-use crate::Path;
+use crate::shape::Shape;
+use crate::{Path, Vectors};
 use zeroize::Zeroizing;
 
 /// A matrix, prepared for multiplication.
 pub struct Matrix {
-    /// Words of one input block.
-    input_words: usize,
-    /// Words of one output block.
-    output_words: usize,
+    shape: Shape,
     /// The rows as they came.
     rows: Vec<u8>,
-    /// Invariant: the processor has its instructions, and the kernel is the one for it.
+    /// The kernel is the one for it.
     path: Path,
     kernel: Kernel,
     /// The blocks under way, in the kernel's order; wiped when the matrix goes.
@@ -34,7 +32,8 @@ pub struct Matrix {
 
 /// The matrix in the order in which a way of multiplication reads it.
 enum Kernel {
-    Sliced(sliced::Columns),
+    Sliced(sliced::Columns, Vectors),
+    /// Invariant: the processor has GFNI and AVX-512F.
     #[cfg(target_arch = "x86_64")]
     Gfni(gfni::Tiles),
 }
@@ -47,18 +46,15 @@ impl Matrix {
     /// 64, or if `rows` does not hold exactly the matrix.
     #[must_use]
     pub fn new(input_bits: usize, output_bits: usize, rows: &[u8]) -> Option<Self> {
-        let sizes_fit = [input_bits, output_bits]
-            .iter()
-            .all(|&bits| bits > 0 && bits % 64 == 0);
-        if !sizes_fit || Some(rows.len()) != (input_bits / 8).checked_mul(output_bits) {
+        let shape = Shape::of_bits(input_bits, output_bits)?;
+        if Some(rows.len()) != (input_bits / 8).checked_mul(output_bits) {
             return None;
         }
         let mut matrix = Matrix {
-            input_words: input_bits / 64,
-            output_words: output_bits / 64,
+            shape,
             rows: rows.to_vec(),
             path: Path::Portable,
-            kernel: Kernel::Sliced(sliced::Columns::new(input_bits / 8, rows)),
+            kernel: sliced(input_bits / 8, rows, Path::Portable)?,
             scratch: Zeroizing::new(Vec::new()),
         };
         matrix.choose(Path::best_of(Self::PATHS));
@@ -74,48 +70,41 @@ impl Matrix {
     /// Takes another way from now on. False, and no change, if it is not one of [`Self::PATHS`] or the processor
     /// lacks it.
     pub fn choose(&mut self, path: Path) -> bool {
-        if !Self::PATHS.contains(&path) || !path.is_available() {
+        if !path.is_one_of(Self::PATHS) {
             return false;
         }
-        self.kernel = match path {
+        let kernel = match path {
             #[cfg(target_arch = "x86_64")]
-            Path::Gfni => Kernel::Gfni(gfni::Tiles::new(
-                self.input_words,
-                self.output_words,
+            Path::Gfni => Some(Kernel::Gfni(gfni::Tiles::new(
+                self.shape.input_words,
+                self.shape.output_words,
                 &self.rows,
-            )),
-            _ => Kernel::Sliced(sliced::Columns::new(8 * self.input_words, &self.rows)),
+            ))),
+            _ => sliced(8 * self.shape.input_words, &self.rows, path),
         };
-        self.path = path;
+        let Some(kernel) = kernel else {
+            return false;
+        };
+        (self.kernel, self.path) = (kernel, path);
         true
     }
 
     /// Multiplies whole blocks of `input` into whole blocks of `out`, as many as both hold; returns how many.
     pub fn multiply(&mut self, input: &[u8], out: &mut [u8]) -> usize {
-        let blocks =
-            (input.len() / (8 * self.input_words)).min(out.len() / (8 * self.output_words));
-        let input = &input[..blocks * 8 * self.input_words];
-        let out = &mut out[..blocks * 8 * self.output_words];
+        let (blocks, input, out) = self.shape.whole(input, out);
         match &self.kernel {
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Sliced(columns) if self.path == Path::Avx2 => {
-                #[expect(unsafe_code, reason = "calls a function compiled for AVX2")]
-                // SAFETY: `path` is `Avx2` only if the processor has AVX2 (invariant of the field).
-                unsafe {
-                    columns.multiply_avx2(self.input_words, input, out, &mut self.scratch);
-                }
-            }
-            Kernel::Sliced(columns) => {
-                columns.multiply(self.input_words, input, out, &mut self.scratch);
+            Kernel::Sliced(columns, vectors) => {
+                let (words, scratch) = (self.shape.input_words, &mut self.scratch);
+                vectors.run(|| columns.multiply(words, input, out, scratch));
             }
             #[cfg(target_arch = "x86_64")]
             Kernel::Gfni(tiles) => {
                 #[expect(unsafe_code, reason = "calls a function compiled for GFNI and AVX-512")]
-                // SAFETY: this kernel is made only after the processor was asked for GFNI and AVX-512F (`choose`).
+                // SAFETY: the processor has GFNI and AVX-512F (invariant of this kernel, kept by `choose`).
                 unsafe {
                     tiles.multiply(
-                        self.input_words,
-                        self.output_words,
+                        self.shape.input_words,
+                        self.shape.output_words,
                         input,
                         out,
                         &mut self.scratch,
@@ -125,6 +114,12 @@ impl Matrix {
         }
         blocks
     }
+}
+
+/// The portable kernel for rows of `width` bytes, with the vectors of `path`.
+fn sliced(width: usize, rows: &[u8], path: Path) -> Option<Kernel> {
+    let vectors = Vectors::of(path)?;
+    Some(Kernel::Sliced(sliced::Columns::new(width, rows), vectors))
 }
 
 #[cfg(test)]

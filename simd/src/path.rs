@@ -7,8 +7,10 @@ pub enum Path {
     Portable,
     /// `PEXT` (BMI2), for von Neumann's rule.
     Pext,
-    /// 256-bit vectors (AVX2), for a matrix.
+    /// 256-bit vectors (AVX2 and POPCNT), for ordinary loops.
     Avx2,
+    /// 512-bit vectors (AVX-512 F, BW and VL, with VPOPCNTDQ), for ordinary loops.
+    Avx512,
     /// `GF2P8AFFINEQB` (GFNI) on 512-bit vectors, for a matrix.
     Gfni,
     /// `PCLMULQDQ`, for a Toeplitz matrix.
@@ -25,6 +27,7 @@ impl Path {
             Path::Portable => "portable",
             Path::Pext => "pext",
             Path::Avx2 => "avx2",
+            Path::Avx512 => "avx512",
             Path::Gfni => "gfni",
             Path::Pclmul => "pclmul",
             Path::Vpclmul => "vpclmul",
@@ -47,7 +50,14 @@ impl Path {
                     && is_x86_feature_detected!("popcnt")
                     && !microcoded
             }
-            Path::Avx2 => is_x86_feature_detected!("avx2"),
+            Path::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt"),
+            Path::Avx512 => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vpopcntdq")
+                    && is_x86_feature_detected!("popcnt")
+            }
             Path::Gfni => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("gfni"),
             Path::Pclmul => is_x86_feature_detected!("pclmulqdq"),
             Path::Vpclmul => {
@@ -61,6 +71,11 @@ impl Path {
     #[cfg(not(target_arch = "x86_64"))]
     pub fn is_available(self) -> bool {
         self == Path::Portable
+    }
+
+    /// Whether it is one of `paths`, and this processor has it.
+    pub(crate) fn is_one_of(self, paths: &[Path]) -> bool {
+        paths.contains(&self) && self.is_available()
     }
 
     /// The first of `paths` that this processor has, or the portable one.

@@ -18,15 +18,13 @@ mod clmul;
 
 use crate::Path;
 use crate::matrix::Matrix;
+use crate::shape::Shape;
 use crate::words::word;
 use zeroize::Zeroizing;
 
 /// A Toeplitz matrix, prepared for multiplication.
 pub struct Toeplitz {
-    /// Words of one input block.
-    input_words: usize,
-    /// Words of one output block.
-    output_words: usize,
+    shape: Shape,
     /// A word of zero, then the words of `z * s(z)`.
     seed: Vec<u64>,
     /// Invariant: the processor has its instructions.
@@ -45,10 +43,8 @@ impl Toeplitz {
     /// the seed is not `(input_bits + output_bits) / 8` bytes long.
     #[must_use]
     pub fn new(input_bits: usize, output_bits: usize, seed: &[u8]) -> Option<Self> {
-        let sizes_fit = [input_bits, output_bits]
-            .iter()
-            .all(|&bits| bits > 0 && bits % 64 == 0);
-        if !sizes_fit || Some(8 * seed.len()) != input_bits.checked_add(output_bits) {
+        let shape = Shape::of_bits(input_bits, output_bits)?;
+        if Some(8 * seed.len()) != input_bits.checked_add(output_bits) {
             return None;
         }
         let mut shifted = vec![0];
@@ -59,8 +55,7 @@ impl Toeplitz {
             carry = bits >> 63;
         }
         let mut toeplitz = Toeplitz {
-            input_words: input_bits / 64,
-            output_words: output_bits / 64,
+            shape,
             seed: shifted,
             path: Path::Portable,
             matrix: None,
@@ -79,12 +74,12 @@ impl Toeplitz {
     /// Takes another way from now on. False, and no change, if it is not one of [`Self::PATHS`] or the processor
     /// lacks it.
     pub fn choose(&mut self, path: Path) -> bool {
-        if !Self::PATHS.contains(&path) || !path.is_available() {
+        if !path.is_one_of(Self::PATHS) {
             return false;
         }
         self.matrix = match path {
             Path::Portable => {
-                let (n, k) = (64 * self.input_words, 64 * self.output_words);
+                let (n, k) = (64 * self.shape.input_words, 64 * self.shape.output_words);
                 let mut matrix = Matrix::new(n, k, &self.rows());
                 // Portable to the end, also where the matrix would have a faster way.
                 if let Some(matrix) = &mut matrix {
@@ -100,10 +95,10 @@ impl Toeplitz {
 
     /// The matrix, row after row.
     fn rows(&self) -> Vec<u8> {
-        let n = 64 * self.input_words;
+        let n = 64 * self.shape.input_words;
         // Bit t of s is bit t + 1 behind the word of zero.
         let bit = |t: usize| (self.seed[1 + (t + 1) / 64] >> ((t + 1) % 64)) & 1;
-        let mut rows = vec![0; self.output_words * 64 * n / 8];
+        let mut rows = vec![0; self.shape.output_words * 64 * n / 8];
         for (r, row) in rows.chunks_exact_mut(n / 8).enumerate() {
             for j in 0..n {
                 row[j / 8] |= (bit(r + n - 1 - j) as u8) << (j % 8);
@@ -114,10 +109,7 @@ impl Toeplitz {
 
     /// Multiplies whole blocks of `input` into whole blocks of `out`, as many as both hold; returns how many.
     pub fn multiply(&mut self, input: &[u8], out: &mut [u8]) -> usize {
-        let blocks =
-            (input.len() / (8 * self.input_words)).min(out.len() / (8 * self.output_words));
-        let input = &input[..blocks * 8 * self.input_words];
-        let out = &mut out[..blocks * 8 * self.output_words];
+        let (blocks, input, out) = self.shape.whole(input, out);
         if let Some(matrix) = &mut self.matrix {
             return matrix.multiply(input, out);
         }
@@ -130,8 +122,8 @@ impl Toeplitz {
             // SAFETY: `path` is `Vpclmul` only if the processor has VPCLMULQDQ and AVX-512F (invariant of the field).
             unsafe {
                 clmul::multiply_4(
-                    self.input_words,
-                    self.output_words,
+                    self.shape.input_words,
+                    self.shape.output_words,
                     &self.seed,
                     input,
                     out,
@@ -143,8 +135,8 @@ impl Toeplitz {
             // SAFETY: `path` is `Pclmul` only if the processor has PCLMULQDQ (invariant of the field).
             unsafe {
                 clmul::multiply_1(
-                    self.input_words,
-                    self.output_words,
+                    self.shape.input_words,
+                    self.shape.output_words,
                     &self.seed,
                     input,
                     out,

@@ -42,7 +42,7 @@ impl Selector {
     /// Takes another way from now on. False, and no change, if it is not one of [`Self::PATHS`] or the processor
     /// lacks it.
     pub fn choose(&mut self, path: Path) -> bool {
-        let possible = Self::PATHS.contains(&path) && path.is_available();
+        let possible = path.is_one_of(Self::PATHS);
         if possible {
             self.path = path;
         }

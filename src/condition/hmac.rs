@@ -17,6 +17,12 @@ pub struct Hmac {
 impl Hmac {
     /// Bytes that a block gives.
     pub const OUTPUT_LEN: usize = Mac::LEN;
+    /// Bytes of a block unless another number is wanted: full entropy down to 0.625 bit a bit.
+    pub const DEFAULT_INPUT_LEN: usize = 64;
+    /// The most bytes of a block; bounds what is held back.
+    pub const MOST_INPUT_LEN: usize = 65_536;
+    /// The key unless another one is wanted. Fixed before any sample was made, and known to everybody.
+    pub const PUBLIC_KEY: [u8; 32] = *b"qrng conditioning by HMAC-SHA256";
 
     /// Takes blocks of `input_len` bytes, at least one.
     #[must_use]

@@ -133,18 +133,6 @@ pub enum Refusal {
         /// Min-entropy of an input block, in bits.
         entropy: f64,
     },
-    /// More bytes per second are wanted than the entropy allows.
-    #[error(
-        "{wanted} B/s of output are wanted, and {input} B/s of input allow {possible:.0} B/s with this conditioning"
-    )]
-    Rate {
-        /// Output wanted, in bytes per second.
-        wanted: u64,
-        /// Input, in bytes per second.
-        input: u64,
-        /// Output that the method yields, in bytes per second.
-        possible: f64,
-    },
 }
 
 impl Method {
@@ -252,24 +240,6 @@ fn hmac(input_len: usize, before: f64) -> Result<Claim, Refusal> {
         output_per_input: output as f64 / input as f64,
         log2_eps: None,
     })
-}
-
-impl Claim {
-    /// Checks that `input` bytes per second can yield `wanted` bytes per second.
-    ///
-    /// # Errors
-    /// If more is wanted than this conditioning yields.
-    pub fn check_rate(&self, input: u64, wanted: u64) -> Result<(), Refusal> {
-        let possible = input as f64 * self.output_per_input;
-        if wanted as f64 > possible {
-            return Err(Refusal::Rate {
-                wanted,
-                input,
-                possible,
-            });
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use super::BLOCK;
 use super::alarm::Finding;
-use super::autocorrelation::{Autocorrelation, PIECE};
+use super::autocorrelation::Autocorrelation;
+use super::disagreements::PIECE;
 use super::histogram::{Histogram, HistogramTests};
 use super::limits::BLOCK_LOG2_ALPHA;
 use super::proportion::{BitProportion, ByteProportion};

@@ -4,6 +4,8 @@
 //! alarm. Windows follow one another without gap or overlap. They are judged when complete, which
 //! decides the same as judging each sample, since the count only grows.
 
+use qrng_simd::Vectors;
+
 use super::alarm::{Finding, Test, Tier, worst};
 use super::cutoff::{WINDOW_BITS, WINDOW_BYTES, adaptive_proportion};
 
@@ -80,6 +82,7 @@ fn windows<const N: usize>(
 #[derive(Clone)]
 pub struct BitProportion {
     judge: Judge,
+    vectors: Vectors,
     partial: Partial,
 }
 
@@ -92,6 +95,7 @@ impl BitProportion {
                 cutoffs: log2_alpha.map(|e| adaptive_proportion(WINDOW_BITS, entropy, e)),
                 samples: 0,
             },
+            vectors: Vectors::best(),
             partial: Partial::default(),
         }
     }
@@ -99,10 +103,11 @@ impl BitProportion {
     /// Takes the next bytes. The finding's sample counts bits since the test was made.
     pub fn update(&mut self, data: &[u8]) -> Option<Finding> {
         const BYTES: usize = WINDOW_BITS as usize / 8;
+        let vectors = self.vectors;
         windows::<BYTES>(
             &mut self.partial,
             data,
-            |_, part| ones(part),
+            |_, part| vectors.run(|| ones(part)),
             |first, ones| {
                 let like_the_first = if first & 1 == 1 {
                     ones
@@ -125,6 +130,7 @@ impl BitProportion {
 #[derive(Clone)]
 pub struct ByteProportion {
     judge: Judge,
+    vectors: Vectors,
     partial: Partial,
 }
 
@@ -137,15 +143,20 @@ impl ByteProportion {
                 cutoffs: log2_alpha.map(|e| adaptive_proportion(WINDOW_BYTES, entropy, e)),
                 samples: 0,
             },
+            vectors: Vectors::best(),
             partial: Partial::default(),
         }
     }
 
     /// Takes the next bytes. The finding's sample counts bytes since the test was made.
     pub fn update(&mut self, data: &[u8]) -> Option<Finding> {
-        windows::<{ WINDOW_BYTES as usize }>(&mut self.partial, data, occurrences, |_, count| {
-            self.judge.window(WINDOW_BYTES, count)
-        })
+        let vectors = self.vectors;
+        windows::<{ WINDOW_BYTES as usize }>(
+            &mut self.partial,
+            data,
+            |value, part| vectors.run(|| occurrences(value, part)),
+            |_, count| self.judge.window(WINDOW_BYTES, count),
+        )
     }
 
     /// Forgets the window in progress.
@@ -156,6 +167,7 @@ impl ByteProportion {
 }
 
 /// Ones among the bits of `data`.
+#[inline(always)]
 fn ones(data: &[u8]) -> u32 {
     let (words, rest) = data.as_chunks::<8>();
     let words = words
@@ -165,6 +177,7 @@ fn ones(data: &[u8]) -> u32 {
 }
 
 /// How often `value` occurs in `data`; runs of 128 are counted within a byte.
+#[inline(always)]
 fn occurrences(value: u8, data: &[u8]) -> u32 {
     let (runs, rest) = data.as_chunks::<128>();
     let count = |run: &[u8]| {
@@ -255,6 +268,21 @@ mod tests {
                     found.is_none_or(|f| f.statistic == count as f64 && f.sample == 4 * 512 - 1)
                 );
             }
+        }
+    }
+
+    #[test]
+    fn counts_agree_by_every_way_at_every_length() {
+        let data = testdata::good(13, 600);
+        for vectors in Vectors::all() {
+            for length in 0..data.len() {
+                let data = &data[..length];
+                let bits: u32 = data.iter().map(|byte| byte.count_ones()).sum();
+                assert_eq!(vectors.run(|| ones(data)), bits, "{length} {vectors:?}");
+                let equal = data.iter().filter(|&&byte| byte == 0x33).count() as u32;
+                assert_eq!(vectors.run(|| occurrences(0x33, data)), equal, "{length}");
+            }
+            assert_eq!(vectors.run(|| occurrences(7, &[7; 512])), 512);
         }
     }
 

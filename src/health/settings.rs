@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::BLOCK;
-use super::autocorrelation::PIECE;
+use super::disagreements::PIECE;
 
 /// What a [`Monitor`](super::Monitor) holds a source to.
 #[derive(Debug, Clone, PartialEq)]

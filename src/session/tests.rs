@@ -166,6 +166,7 @@ fn golden_packets() {
         name: "card".into(),
         serial: Some("1234567A".into()),
         state: crate::report::State::Running,
+        sensors: Default::default(),
         health: None,
     };
     let sent = crate::report::Report {

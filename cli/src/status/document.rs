@@ -152,6 +152,8 @@ pub struct Source {
     pub state: Option<Value>,
     /// Seconds since the collector's report.
     pub age_seconds: Option<f64>,
+    /// What the device says of itself, by name.
+    pub sensors: BTreeMap<String, u64>,
     /// What the collector's health tests say of it; see [`super::health`].
     pub health: Option<Value>,
 }
@@ -223,6 +225,10 @@ pub struct Acquired {
     pub state: Option<Value>,
     /// Bytes read from it, since the start.
     pub bytes_acquired: u64,
+    /// How often it failed, by what was wrong, since the start.
+    pub faults: BTreeMap<String, u64>,
+    /// What the device says of itself, by name.
+    pub sensors: BTreeMap<String, u64>,
     /// How its bytes are conditioned.
     pub conditioning: Option<Conditioning>,
     /// What the health tests say of it; see [`super::health`].

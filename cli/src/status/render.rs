@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Sample;
-use super::document::{Acquired, Collector, Combining, Conditioning, Gateway, Session, Source};
+use super::document::{Collector, Combining, Gateway, Session};
 use super::health::{self, Lines};
+use super::source;
 use crate::text;
 
 /// Cells of the fill bar.
@@ -71,8 +72,7 @@ pub fn gateway(mount: &Path, now: &Sample<Gateway>, before: Option<&Sample<Gatew
     line(&mut out, "rejected", &rejected(it));
     line(&mut out, "session", &session(it));
     for source in &it.sources {
-        line(&mut out, "source", &described(source));
-        lines(&mut out, health::lines(source.health.as_ref()));
+        lines(&mut out, source::reported(source));
     }
     if it.sources.is_empty() && !it.kinds.is_empty() {
         line(&mut out, "source", &it.kinds.join(", "));
@@ -212,27 +212,6 @@ fn session_words(session: &Session) -> String {
     format!("key {key}, {} old", text::span(age))
 }
 
-fn described(source: &Source) -> String {
-    let mut words = if source.name.is_empty() || source.name == source.kind {
-        source.kind.clone()
-    } else {
-        format!("{} ({})", source.name, source.kind)
-    };
-    if let Some(serial) = &source.serial {
-        let _ = write!(words, ", serial {serial}");
-    }
-    if let Some(serde_json::Value::String(state)) = &source.state {
-        let _ = write!(words, ", {state}");
-    }
-    if let Some(age) = source.age_seconds {
-        let _ = write!(words, ", reported {} ago", text::span(age));
-    }
-    if source.kind.contains("simul") {
-        words.push_str("   NOT QUANTUM: for trials only");
-    }
-    words
-}
-
 /// The collector's state; `before` gives the rates.
 pub fn collector(now: &Sample<Collector>, before: Option<&Sample<Collector>>) -> String {
     let it = &now.document;
@@ -244,7 +223,7 @@ pub fn collector(now: &Sample<Collector>, before: Option<&Sample<Collector>>) ->
         line(&mut out, "remedy", &remedy("collector"));
     }
     for source in it.all_sources() {
-        acquired(&mut out, source);
+        lines(&mut out, source::acquired(source));
     }
     if let Some(combining) = &it.combining {
         line(&mut out, "combined", &combined(combining));
@@ -272,36 +251,6 @@ pub fn collector(now: &Sample<Collector>, before: Option<&Sample<Collector>>) ->
         line(&mut out, "sends to", &words);
     }
     out
-}
-
-fn acquired(out: &mut String, it: &Acquired) {
-    let source = Source {
-        kind: it.kind.clone(),
-        name: it.name.clone(),
-        serial: it.serial.clone(),
-        state: it.state.clone(),
-        ..Source::default()
-    };
-    line(out, "source", &described(&source));
-    if let Some(error) = &it.error {
-        line(out, "because", error);
-    }
-    if let Some(conditioning) = &it.conditioning
-        && !matches!(conditioning.method.as_str(), "" | "none")
-    {
-        line(out, "refined", &conditioned(conditioning));
-    }
-    lines(out, health::lines(it.health.as_ref()));
-}
-
-fn conditioned(it: &Conditioning) -> String {
-    match (it.min_entropy_per_bit_before, it.min_entropy_per_bit_after) {
-        (Some(before), Some(after)) => format!(
-            "by {}: min-entropy claimed {before} of a bit before, {after} after",
-            it.method
-        ),
-        _ => format!("by {}", it.method),
-    }
 }
 
 fn combined(it: &Combining) -> String {

@@ -226,3 +226,24 @@ fn several_sources_of_a_collector_are_told_each() {
     }
     assert!(!words.contains("unused"));
 }
+
+#[test]
+fn sensors_and_failures_are_told() {
+    let reported = r#"{"state":"serving","sources":[{"kind":"pcie-module","name":"card","state":"running",
+      "sensors":{"modules-present":15,"modules-healthy":11}}]}"#;
+    let words = render::gateway(Path::new("/qrng"), &gateway(reported), None);
+    let told =
+        "source    card (pcie-module), running\n  sensors   modules-healthy 11, modules-present 15";
+    assert!(words.contains(told), "{words}");
+    let own = r#"{"state":"running","sources":[{"kind":"usb","name":"stick","state":"running",
+      "faults":{"silent":1200,"gone":1},"sensors":{"power":1}}, {"kind":"usb","name":"quiet","faults":{},"sensors":{}}]}"#;
+    let Ok(now) = sample::<Collector>(own) else {
+        panic!("it is a document");
+    };
+    let words = render::collector(&now, None);
+    assert!(
+        words.contains("failures  gone 1, silent 1,200\n  sensors   power 1"),
+        "{words}"
+    );
+    assert_eq!(words.matches("sensors").count(), 1, "{words}");
+}

@@ -5,7 +5,7 @@ use qrng::report::Kind;
 use super::*;
 use crate::block::{User, ring};
 use crate::config::Conditioning;
-use crate::source::{Failure, Fault, Identity};
+use crate::source::{Failure, Fault, Identity, Sensors};
 
 const CUT: Cut = Cut { full: 10, least: 4 };
 
@@ -38,10 +38,20 @@ impl NoiseSource for Script {
     }
 
     fn wait(&mut self, _: Instant) {}
+
+    fn sensors(&self) -> Sensors {
+        Sensors::from([("answers-left", self.1.len() as u64)])
+    }
 }
 
 /// The blocks that come of `answers`, and how the stage ended.
 fn blocks(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, String) {
+    let (blocks, end, _) = played(answers);
+    (blocks, end)
+}
+
+/// The same, and what was told of the source.
+fn played(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, String, Stats) {
     let (filler, user): (_, User<Block>) = ring(8, || Block::new(20));
     let script = Script::new(answers);
     let stats = Stats::new(vec![script.identity().clone()]);
@@ -53,7 +63,7 @@ fn blocks(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, St
     };
     let end = run(Box::new(script), refine, output, &stats, 0).unwrap_err();
     let blocks = user.full.try_iter().map(|b| b.filled().to_vec());
-    (blocks.collect(), end.to_string())
+    (blocks.collect(), end.to_string(), stats)
 }
 
 #[test]
@@ -87,4 +97,21 @@ fn a_failure_keeps_the_bytes_before_it_and_is_tried_again() {
         Ok(b"de"),
     ]);
     assert_eq!(blocks, [b"abcde"]);
+}
+
+#[test]
+fn failures_are_counted_and_sensors_reported() {
+    let failure = |fault| Err(Failure::new(fault, "it is so").into());
+    let (_, _, stats) = played(vec![
+        Ok(b"abcd"),
+        failure(Fault::Short),
+        failure(Fault::Short),
+        failure(Fault::Gone),
+    ]);
+    let source = &stats.sources()[0];
+    assert_eq!(source.faults(), [("gone", 1), ("short", 2)].into());
+    assert_eq!(source.condition().error.as_deref(), Some("it is so"));
+    let report = source.report();
+    assert_eq!(report.state, State::Failed);
+    assert_eq!(report.sensors, [("answers-left".to_owned(), 0)].into());
 }

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use qrng::condition::hmac::Hmac;
 use qrng::condition::matrix::Matrix;
 use qrng::condition::pair::{Bits, Claim, DEFAULT_LOG2_EPS, Processing, Source};
 use qrng::condition::toeplitz::Toeplitz;
@@ -59,12 +60,14 @@ pub(super) fn check(
 ) -> Option<(Conditioning, Claim)> {
     let wanted = &raw.conditioning;
     superfluous(problems, place, wanted);
-    let sizes = sizes(problems, place, wanted)?;
     let method = match wanted.method {
         RawMethod::None => Method::None,
         RawMethod::VonNeumann => Method::VonNeumann,
-        RawMethod::Matrix => Method::Matrix(sizes),
-        RawMethod::Toeplitz => Method::Toeplitz(sizes),
+        RawMethod::Matrix => Method::Matrix(sizes(problems, place, wanted)?),
+        RawMethod::Toeplitz => Method::Toeplitz(sizes(problems, place, wanted)?),
+        RawMethod::Hmac => Method::Hmac {
+            input_len: hmac_input(problems, place, wanted)?,
+        },
     };
     let source = Source {
         processing: processing(problems, place, raw, driver, method)?,
@@ -93,7 +96,11 @@ pub(super) fn check(
             let toeplitz = Toeplitz::new(sizes, &seed);
             Conditioning::by(built(problems, place, toeplitz)?)
         }
-        Method::None | Method::Hmac { .. } => Conditioning::NONE,
+        Method::Hmac { input_len } => {
+            let key = hmac_key(problems, place, config, wanted)?;
+            Conditioning::by(Hmac::new(&key, input_len))
+        }
+        Method::None => Conditioning::NONE,
     };
     Some((conditioning, claim))
 }
@@ -115,8 +122,10 @@ fn built<T, E: fmt::Display>(
 fn superfluous(problems: &mut Problems, place: &Place, raw: &RawConditioning) {
     let extractor = matches!(raw.method, RawMethod::Matrix | RawMethod::Toeplitz);
     let von_neumann = raw.method == RawMethod::VonNeumann;
+    let hmac = raw.method == RawMethod::Hmac;
     let given = [
-        ("file", raw.file.is_some(), extractor),
+        ("file", raw.file.is_some(), extractor || hmac),
+        ("input-bytes", raw.input_bytes.is_some(), hmac),
         ("input-bits", raw.input_bits.is_some(), extractor),
         ("output-bits", raw.output_bits.is_some(), extractor),
         (
@@ -145,6 +154,40 @@ fn sizes(problems: &mut Problems, place: &Place, raw: &RawConditioning) -> Optio
         Sizes::new(input, output),
         "give input-bits and output-bits, such as 1024 and 768",
     )
+}
+
+/// Bytes of an HMAC's input block. Whether they hold enough entropy is not looked at here.
+fn hmac_input(problems: &mut Problems, place: &Place, raw: &RawConditioning) -> Option<usize> {
+    let most = Hmac::MOST_INPUT_LEN;
+    let given = raw.input_bytes.unwrap_or(Hmac::DEFAULT_INPUT_LEN);
+    if (1..=most).contains(&given) {
+        return Some(given);
+    }
+    problems.add(
+        &place.key("conditioning.input-bytes"),
+        format!("is {given}"),
+        format!("give 1 to {most}, or leave it out"),
+    );
+    None
+}
+
+/// The key in the method's file, if there is one.
+fn hmac_key(
+    problems: &mut Problems,
+    place: &Place,
+    config: &Path,
+    raw: &RawConditioning,
+) -> Option<[u8; 32]> {
+    if raw.file.is_none() {
+        return Some(Hmac::PUBLIC_KEY);
+    }
+    // One byte more tells a file that is too long.
+    let file = read(problems, place, config, raw, 33)?;
+    let key = <[u8; 32]>::try_from(file).map_err(|file| match file.len() {
+        33.. => "the key of an HMAC has 32 bytes, and the file has more".to_owned(),
+        short => format!("the key of an HMAC has 32 bytes, and the file has {short}"),
+    });
+    built(problems, place, key)
 }
 
 /// What the device did to its samples. It must be declared before an extractor is put behind it.

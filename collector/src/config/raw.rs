@@ -87,6 +87,7 @@ pub(super) enum RawMethod {
     VonNeumann,
     Matrix,
     Toeplitz,
+    Hmac,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -97,6 +98,7 @@ pub(super) struct RawConditioning {
     pub(super) file: Option<PathBuf>,
     pub(super) input_bits: Option<usize>,
     pub(super) output_bits: Option<usize>,
+    pub(super) input_bytes: Option<usize>,
     pub(super) independent_bits: Option<bool>,
 }
 

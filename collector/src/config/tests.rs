@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
+use qrng::condition::Method;
 use qrng::health::Settings;
 use qrng_daemon::{Psk, parse_toml};
 use tempfile::TempDir;
@@ -444,6 +445,53 @@ fn senseless_conditioning_is_refused_with_words() {
     );
     let node = format!("[source]\nkind = \"node\"\npath = \"/dev/x\"\n{toeplitz}\n{GATEWAY}");
     told(check(&node), &["source.processing", "raw samples"]);
+}
+
+#[test]
+fn an_hmac_conditions_if_enough_entropy_goes_in() {
+    let by = |more: &str| source(&format!("[source.conditioning]\nmethod = \"hmac\"\n{more}"));
+    let source_of = |config: Result<Config, String>| config.unwrap().sources.remove(0);
+    let default = source_of(by(""));
+    assert_eq!(
+        default.conditioning.method(),
+        Method::Hmac { input_len: 64 }
+    );
+    assert_eq!(
+        (default.claim.before, default.claim.output_per_input),
+        (0.98, 0.5)
+    );
+    assert!(default.claim.after > 0.999_999);
+    let tight = source_of(by("input-bytes = 41"));
+    assert_eq!(tight.conditioning.method(), Method::Hmac { input_len: 41 });
+    // 40 bytes at 0.98 bit a bit hold 313.6 bits.
+    told(
+        by("input-bytes = 40"),
+        &["source.conditioning", "320 bits", "gets 313.6"],
+    );
+    told(
+        by("input-bytes = 0"),
+        &["source.conditioning.input-bytes", "is 0"],
+    );
+    told(
+        by("input-bytes = 65537"),
+        &["conditioning.input-bytes", "1 to 65536"],
+    );
+    told(
+        by("input-bits = 512"),
+        &["conditioning.input-bits", "no meaning"],
+    );
+    told(by("file = \"none\""), &["conditioning.file", "No such"]);
+    // A key file of the link is longer.
+    told(
+        by("file = \"a\""),
+        &["conditioning.file", "the file has more"],
+    );
+    let low = "[source.health]\nentropy-per-bit = 0.6\n[source.conditioning]\nmethod = \"hmac\"";
+    told(source(low), &["320 bits", "gets 307.2", "longer blocks"]);
+    let generator = "processing = \"post-processed\"\n[source.conditioning]\nmethod = \"hmac\"";
+    told(source(generator), &["conditions its output itself"]);
+    let other = source("[source.conditioning]\ninput-bytes = 64");
+    told(other, &["conditioning.input-bytes", "no meaning"]);
 }
 
 #[test]

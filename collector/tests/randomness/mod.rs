@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
+use qrng::condition::hmac::Hmac;
 use qrng::condition::matrix::{self, Matrix};
 use qrng::condition::toeplitz::Toeplitz;
 use qrng::condition::von_neumann::VonNeumann;
@@ -203,7 +204,9 @@ fn conditioned_bytes_are_the_librarys() {
     for (name, bytes) in [("noise", &noise), ("rows", &rows), ("seed", &seed)] {
         fs::write(site.path(name), bytes).unwrap();
     }
-    let methods: [(&str, Box<dyn Conditioner>); 3] = [
+    let key: [u8; 32] = random(32).try_into().unwrap();
+    fs::write(site.path("key"), key).unwrap();
+    let methods: [(&str, Box<dyn Conditioner>); 5] = [
         (
             "method = \"matrix\"\nfile = \"rows\"",
             Box::new(Matrix::new(Sizes::DEFAULT, &rows).unwrap()),
@@ -215,6 +218,14 @@ fn conditioned_bytes_are_the_librarys() {
         (
             "method = \"von-neumann\"\nindependent-bits = true",
             Box::new(VonNeumann::new()),
+        ),
+        (
+            "method = \"hmac\"",
+            Box::new(Hmac::new(&Hmac::PUBLIC_KEY, 64)),
+        ),
+        (
+            "method = \"hmac\"\nfile = \"key\"\ninput-bytes = 100",
+            Box::new(Hmac::new(&key, 100)),
         ),
     ];
     for (method, mut conditioner) in methods {

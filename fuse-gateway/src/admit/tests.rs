@@ -50,6 +50,7 @@ fn reports_and_unknown_content() {
             name: "card".into(),
             serial: None,
             state: State::Running,
+            sensors: Default::default(),
             health: None,
         }],
     };

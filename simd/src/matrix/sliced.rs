@@ -22,19 +22,6 @@ impl Columns {
         }
     }
 
-    /// [`Self::multiply`], compiled for AVX2.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    pub(super) fn multiply_avx2(
-        &self,
-        input_words: usize,
-        input: &[u8],
-        out: &mut [u8],
-        scratch: &mut Vec<u64>,
-    ) {
-        self.multiply(input_words, input, out, scratch);
-    }
-
     /// Multiplies whole blocks of `input_words` words.
     #[inline(always)]
     pub(super) fn multiply(

@@ -66,13 +66,6 @@ fn no_more_comes_out_than_went_in() {
         method.claim(&RAW, f64::NAN),
         Err(Refusal::BoundTooWeak { .. })
     ));
-    let rate = claim(method, RAW).unwrap();
-    assert_eq!(rate.check_rate(4_000_000, 3_000_000), Ok(()));
-    let message = rate
-        .check_rate(4_000_000, 3_000_001)
-        .unwrap_err()
-        .to_string();
-    assert!(message.contains("allow 3000000 B/s"), "{message}");
 }
 
 #[test]
@@ -101,6 +94,16 @@ fn hmac_wants_64_bits_more() {
     let enough = claim(Method::Hmac { input_len: 40 }, full).unwrap();
     assert!(1.0 - enough.after < 2f64.powi(-32));
     assert!(claim(Method::Hmac { input_len: 40 }, RAW).is_err());
+    let input_len = Hmac::DEFAULT_INPUT_LEN;
+    let default = claim(Method::Hmac { input_len }, RAW).unwrap();
+    assert_eq!((default.before, default.output_per_input), (0.98, 0.5));
+    let poor = |min_entropy| claim(Method::Hmac { input_len }, Source { min_entropy, ..RAW });
+    assert!(poor(0.625).is_ok());
+    let refusal = poor(0.62).unwrap_err().to_string();
+    assert!(
+        refusal.contains("needs 320 bits of min-entropy put in, and gets 317.4"),
+        "{refusal}"
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub mod fuse_harness;
 #[allow(unsafe_code)] // Mapping a file is the one way to see what a mapping of it gives.
 pub mod mapping;
 pub mod numbered;
+pub mod processes;
 pub mod relay;
 pub mod tap;
 

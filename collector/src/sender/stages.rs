@@ -155,3 +155,6 @@ pub fn count(mut output: File, counting: &Counting) -> anyhow::Result<()> {
         thread::sleep(COUNT_EVERY);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,11 @@
 //! A test that can't run here says so with [`skip!`]; it never passes in silence.
 
 pub mod chain;
+pub mod frames;
 pub mod fuse_harness;
 #[allow(unsafe_code)] // Mapping a file is the one way to see what a mapping of it gives.
 pub mod mapping;
+pub mod netns;
 pub mod numbered;
 pub mod processes;
 pub mod relay;

@@ -67,8 +67,9 @@ impl Outlet {
     /// The kernel refuses a socket.
     pub fn open(gateways: &[SocketAddr], pace: Option<Pace>) -> io::Result<Self> {
         let open = |wanted: fn(&SocketAddr) -> bool| {
-            let one = gateways.iter().find(|address| wanted(address));
-            one.map(deaf).transpose()
+            let family = gateways.iter().filter(|address| wanted(address));
+            let (count, first) = (family.clone().count(), family.clone().next());
+            first.map(|address| deaf(address, count)).transpose()
         };
         Ok(Self {
             v4: open(SocketAddr::is_ipv4)?,

@@ -186,7 +186,7 @@ impl Datagram {
     pub fn redirects(&self) -> Vec<Vec<u8>> {
         let (near, far) = self.addresses();
         if !self.v6 {
-            let other = Ipv4Addr::new(192, 0, 2, 3).octets();
+            let other = Ipv4Addr::new(192, 0, 2, 4).octets();
             return (0..4).map(|code| self.icmp(5, code, other)).collect();
         }
         let other: Ipv6Addr = "fe80::3".parse().unwrap_or(FAR_LINK_LOCAL);

@@ -7,10 +7,10 @@ use std::thread;
 
 use nix::sched::{CloneFlags, setns};
 
-/// The collector's addresses, and the gateway's (RFC 5737, RFC 3849).
+/// The collector's addresses (RFC 5737, RFC 3849).
 pub const NEAR: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
-/// The gateway's.
-pub const FAR: [&str; 2] = ["192.0.2.2", "2001:db8::2"];
+/// The gateways', all at the far end.
+pub const FAR: [&str; 3] = ["192.0.2.2", "192.0.2.3", "2001:db8::2"];
 /// The collector's Ethernet address.
 pub const NEAR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// The gateway's.
@@ -55,9 +55,14 @@ impl Line {
         ] {
             ip(&step)?;
         }
-        for (space, device, [v4, v6]) in [(near, NEAR_DEVICE, NEAR), (far, FAR_DEVICE, FAR)] {
-            ip(&format!("-n {space} addr add {v4}/24 dev {device}"))?;
-            ip(&format!("-n {space} addr add {v6}/64 dev {device} nodad"))?;
+        let ends: [(_, _, &[&str]); 2] = [(near, NEAR_DEVICE, &NEAR), (far, FAR_DEVICE, &FAR)];
+        for (space, device, addresses) in ends {
+            for address in addresses {
+                let prefix = if is_v6(address) { "/64 nodad" } else { "/24" };
+                ip(&format!(
+                    "-n {space} addr add {address}{prefix} dev {device}"
+                ))?;
+            }
             ip(&format!("-n {space} link set lo up"))?;
             ip(&format!("-n {space} link set {device} up"))?;
         }
@@ -133,6 +138,11 @@ pub fn ip(words: &str) -> Result<String, String> {
         return Err(format!("ip {words}: {}", String::from_utf8_lossy(&stderr)));
     }
     Ok(String::from_utf8_lossy(&stdout).into_owned())
+}
+
+/// Whether an address in words is one of IPv6.
+pub fn is_v6(address: &str) -> bool {
+    address.contains(':')
 }
 
 fn mac(address: [u8; 6]) -> String {

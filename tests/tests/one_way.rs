@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use qrng_tests::chain::wait_until;
 use qrng_tests::frames::Datagram;
-use qrng_tests::netns::{FAR, FAR_DEVICE, ip};
+use qrng_tests::netns::{FAR, FAR_DEVICE, ip, is_v6};
 use qrng_tests::skip;
 
 use lines::Host;
@@ -144,7 +144,7 @@ fn nothing_from_the_gateways_side_is_heard_or_changes_what_is_sent() {
 /// The frames that the collector does not hear are right: ordinary sockets in the same place do.
 fn an_ordinary_socket_hears_the_same_frames(host: &Host) {
     for (index, far) in FAR.into_iter().enumerate() {
-        let v6 = index == 1;
+        let v6 = is_v6(far);
         let any = if v6 { "::" } else { "0.0.0.0" };
         let open = move || {
             let socket = UdpSocket::bind((any, 0)).unwrap();

@@ -5,7 +5,7 @@
 //! | datagrams to the socket's port | a filter that drops all of them before they are queued, and cannot be taken off (SO_LOCK_FILTER). It is on before the socket has a port |
 //! | ICMP errors, told by the next send | the socket is never connected, and IP_RECVERR is off |
 //! | ICMP "fragmentation needed", which lowers the route's MTU | IP_PMTUDISC_INTERFACE: datagrams are as large as the interface takes, are never cut, and such messages are passed over |
-//! | a neighbour that does not answer, whose queue holds the send buffer | a send buffer larger than that queue |
+//! | a neighbour that does not answer, whose queue holds the send buffer | a send buffer larger than the queues of all gateways |
 
 use std::io;
 use std::mem::size_of;
@@ -14,15 +14,18 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
 
-/// Twice this, which is what the kernel makes of it, is more than it queues for a neighbour whose address
-/// it does not know (`net.ipv4.neigh.default.unres_qlen_bytes`, 212,992): of that queue it drops the oldest.
-const SEND_BUFFER: usize = 212_992;
+/// What the kernel queues at most for a neighbour whose Ethernet address it does not know, in bytes
+/// (`net.ipv4.neigh.default.unres_qlen_bytes`). It drops the oldest when more comes.
+const NEIGHBOUR_QUEUE: usize = 212_992;
+/// For so many gateways at most, so that what waits for a slow line stays little.
+const MOST_QUEUES: usize = 16;
 
-/// A socket for datagrams to addresses of the family of `to`. It has no port until it first sends.
+/// A socket for datagrams to addresses of the family of `to`, of which there are so many `gateways`. It
+/// has no port until it first sends.
 ///
 /// # Errors
 /// The kernel's.
-pub fn deaf(to: &SocketAddr) -> io::Result<UdpSocket> {
+pub fn deaf(to: &SocketAddr, gateways: usize) -> io::Result<UdpSocket> {
     let family = match to {
         SocketAddr::V4(_) => AddressFamily::Inet,
         SocketAddr::V6(_) => AddressFamily::Inet6,
@@ -52,8 +55,19 @@ pub fn deaf(to: &SocketAddr) -> io::Result<UdpSocket> {
     }
     // As small as the kernel lets it be: nothing is ever in it.
     setsockopt(&socket, sockopt::RcvBuf, &0)?;
-    setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER)?;
+    widen(&socket, gateways)?;
     Ok(socket.into())
+}
+
+/// Makes the send buffer twice as large as the queues of all neighbours: the kernel doubles what it is
+/// told. Who has not the privilege gets as much as `net.core.wmem_max` allows, by default enough for one
+/// gateway that does not answer.
+fn widen(socket: &impl AsFd, gateways: usize) -> io::Result<()> {
+    let size = NEIGHBOUR_QUEUE * gateways.clamp(1, MOST_QUEUES);
+    if setsockopt(socket, sockopt::SndBufForce, &size).is_err() {
+        setsockopt(socket, sockopt::SndBuf, &size)?;
+    }
+    Ok(())
 }
 
 /// Drops everything that arrives, for good.
@@ -102,7 +116,7 @@ mod tests {
     /// A deaf socket that has sent once, and so has a port, and a socket at the other end.
     fn pair(any: &str) -> (UdpSocket, UdpSocket, SocketAddr) {
         let peer = UdpSocket::bind(any).unwrap();
-        let deaf = deaf(&peer.local_addr().unwrap()).unwrap();
+        let deaf = deaf(&peer.local_addr().unwrap(), 1).unwrap();
         deaf.send_to(b"x", peer.local_addr().unwrap()).unwrap();
         let (_, from) = peer.recv_from(&mut [0; 1]).unwrap();
         assert_eq!(from.port(), deaf.local_addr().unwrap().port());

@@ -60,7 +60,7 @@ fn open() -> Handles {
         .open(&epochs);
     std::fs::remove_file(&epochs).expect("the file just made");
     Handles {
-        socket: deaf(&address).expect("a deaf socket"),
+        socket: deaf(&address, 1).expect("a deaf socket"),
         address,
         pipe,
         answers: filled,

@@ -12,7 +12,7 @@ use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
 use qrng_tests::chain::{Chain, program, wait_until};
 use qrng_tests::frames::{Datagram, Wire};
-use qrng_tests::netns::{FAR, FAR_DEVICE, Line, NEAR_DEVICE, ip};
+use qrng_tests::netns::{FAR, FAR_DEVICE, Line, NEAR_DEVICE, ip, is_v6};
 use qrng_tests::processes::{sender_of, udp_sockets};
 
 /// Bytes of a full datagram, and of a report.
@@ -46,7 +46,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts a collector that sends to both addresses at the far end, and waits until it does.
+    /// Starts a collector that sends to all addresses at the far end, and waits until it does.
     pub fn start() -> Result<Self, String> {
         let line = Line::new()?;
         let (seen, stop) = (Arc::<Mutex<Seen>>::default(), Arc::<AtomicBool>::default());
@@ -183,7 +183,7 @@ impl Host {
     }
 
     /// How the kernel would send to each of the far addresses.
-    pub fn routes(&self) -> [String; 2] {
+    pub fn routes(&self) -> [String; FAR.len()] {
         FAR.map(|far| ip(&format!("-n {} route get {far}", self.line.near)).expect("a route"))
     }
 
@@ -256,10 +256,10 @@ fn start_collector(chain: &Chain, line: &Line) -> std::process::Child {
         let (_, text, _) = qrng::keys::generate(&mut UnwrapErr(SysRng));
         fs::write(&key, text.as_bytes()).expect("a key file");
         fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).expect("chmod");
-        let address = if number == 0 {
-            format!("{far}:4790")
-        } else {
+        let address = if is_v6(far) {
             format!("[{far}]:4790")
+        } else {
+            format!("{far}:4790")
         };
         gateways += &format!("[[gateway]]\naddress = \"{address}\"\nkey = {key:?}\n");
     }

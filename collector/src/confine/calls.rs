@@ -142,3 +142,27 @@ fn condition(argument: u8, op: SeccompCmpOp, value: i32) -> SeccompCondition {
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value)
         .unwrap_or_else(|_| unreachable!("a system call has arguments 0 to 5"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_senders_list_is_as_short_as_the_documents_say() {
+        let handles = SenderHandles {
+            pipe: 3,
+            answers: [4, 5],
+            sockets: vec![6, 7],
+            epochs: 8,
+        };
+        let mut rules = of_sender(&handles).unwrap();
+        rules.remove(&libc::SYS_fcntl);
+        let text = include_str!("../../../docs/confinement.md");
+        assert!(text.contains(&format!("a seccomp list of {} calls", rules.len())));
+        // One rule for each socket; without any, nothing can be sent rather than everything.
+        assert_eq!(rules[&libc::SYS_sendmsg].len(), 2);
+        let sockets = Vec::new();
+        let rules = of_sender(&SenderHandles { sockets, ..handles }).unwrap();
+        assert!(!rules.contains_key(&libc::SYS_sendmsg));
+    }
+}

@@ -1,12 +1,14 @@
-//! Sizes and rates as people write them in configuration files.
+//! Sizes, rates and times as people write them in configuration files.
 //!
 //! ```text
 //! "16 MiB"  "64KiB"  "1.5 GB"  "4096"      sizes, in bytes
 //! "40 MB/s" "16 Mbit/s" "2 MiB/s" "500"    rates, in bytes a second
+//! "100 ms"  "2.5 s"  "1 min"   "10"        times; a bare number is seconds
 //! ```
 //! Units are case-insensitive, except that the `i` decides: `KiB` is 1024 bytes, `kB` is 1000.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
@@ -31,12 +33,23 @@ pub enum UnitError {
         /// What a rate may have besides.
         per_second: &'static str,
     },
+    /// The unit is none of time.
+    #[error("`{unit}` in `{text}` is not a unit of time; use ms, s or min")]
+    UnknownTimeUnit {
+        /// The whole text.
+        text: String,
+        /// The part that was not understood.
+        unit: String,
+    },
     /// The value does not fit in 64 bits.
     #[error("`{0}` is too large")]
     TooLarge(String),
     /// The value is no whole number of bytes.
     #[error("`{0}` is not a whole number of bytes")]
     Fraction(String),
+    /// The value is no whole number of milliseconds.
+    #[error("`{0}` is not a whole number of milliseconds")]
+    TimeFraction(String),
 }
 
 const BYTE_UNITS: [(&str, u64); 12] = [
@@ -60,10 +73,12 @@ const BIT_UNITS: [(&str, u64); 4] = [
     ("mbit", 1_000_000),
     ("gbit", 1_000_000_000),
 ];
+/// Units of time, in milliseconds.
+const TIME_UNITS: [(&str, u64); 4] = [("", 1000), ("ms", 1), ("s", 1000), ("min", 60_000)];
 /// More decimals than this say nothing about a number of bytes.
 const MAX_DECIMALS: usize = 9;
 
-/// A size or a rate as it stands in a configuration file: text with a unit, or a whole number.
+/// A size, a rate or a time as it stands in a configuration file: text with a unit, or a whole number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Amount(String);
 
@@ -74,6 +89,14 @@ impl Amount {
     /// As [`parse_size`].
     pub fn size(&self) -> Result<u64, UnitError> {
         parse_size(&self.0)
+    }
+
+    /// The time.
+    ///
+    /// # Errors
+    /// As [`parse_time`].
+    pub fn time(&self) -> Result<Duration, UnitError> {
+        parse_time(&self.0)
     }
 
     /// The text as it was written.
@@ -139,6 +162,25 @@ pub fn parse_rate(text: &str) -> Result<u64, UnitError> {
     }
     let scale = find(&BYTE_UNITS, per_second).ok_or_else(|| unknown(text, unit, HINT))?;
     number.times(scale, 1, text)
+}
+
+/// Reads a time, such as `100 ms`, `2.5 s`, `1 min` or `10` (seconds).
+///
+/// # Errors
+/// [`UnitError`] says which part was not understood and how to write it.
+pub fn parse_time(text: &str) -> Result<Duration, UnitError> {
+    let (number, unit) = split(text)?;
+    let scale = find(&TIME_UNITS, unit).ok_or_else(|| UnitError::UnknownTimeUnit {
+        text: text.trim().to_owned(),
+        unit: unit.to_owned(),
+    })?;
+    number
+        .times(scale, 1, text)
+        .map(Duration::from_millis)
+        .map_err(|error| match error {
+            UnitError::Fraction(text) => UnitError::TimeFraction(text),
+            other => other,
+        })
 }
 
 fn find(units: &[(&str, u64)], unit: &str) -> Option<u64> {
@@ -230,6 +272,29 @@ mod tests {
             ("5 b/s", 5),
         ] {
             assert_eq!(parse_rate(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        for (text, ms) in [
+            ("100 ms", 100),
+            ("2.5s", 2500),
+            ("1 MIN", 60_000),
+            ("10", 10_000),
+            ("0.001", 1),
+            ("0", 0),
+        ] {
+            assert_eq!(parse_time(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for (text, word) in [
+            ("1 h", "`h` in `1 h` is not a unit of time; use ms"),
+            ("0.5 ms", "whole number of milliseconds"),
+            ("soon", "does not start with a number"),
+            ("18446744073709551615 s", "too large"),
+        ] {
+            let error = parse_time(text).unwrap_err().to_string();
+            assert!(error.contains(word), "{text}: {error}");
         }
     }
 

@@ -24,7 +24,7 @@ use crate::block::{Block, Filler};
 use crate::packing::Packing;
 use crate::pipeline::now_us;
 use crate::refine::Refine;
-use crate::source::{NoiseSource, SourceError};
+use crate::source::{Failure, NoiseSource, SourceError};
 use crate::stats::{SourceStats, Stats};
 
 /// How long bytes wait at most for a block to fill.
@@ -38,7 +38,7 @@ const GATHER: Duration = Duration::from_millis(50);
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// How long a source is silent before those that it is combined with are told that it has failed.
-const SILENT_TOO_LONG: Duration = Duration::from_secs(10);
+pub const SILENT_TOO_LONG: Duration = Duration::from_secs(10);
 
 /// How often health is told and silence looked for.
 const TICK: Duration = Duration::from_secs(1);
@@ -93,6 +93,7 @@ pub fn run(
         tells_failure: !output.counts,
         working: true,
         state: State::Starting,
+        failure: None,
         heard: now,
         next_tick: now,
     };
@@ -121,6 +122,8 @@ struct Acquire<'s> {
     /// Whether the stage that combines takes the source for a working one.
     working: bool,
     state: State,
+    /// The failure that was told last, if no byte has come since.
+    failure: Option<Failure>,
     /// When the last bytes came.
     heard: Instant,
     next_tick: Instant,
@@ -152,16 +155,7 @@ impl Acquire<'_> {
                     return self.end(Some(error.to_string()));
                 }
                 Err(SourceError::Retry(failure)) => {
-                    log::warn!(
-                        "noise source {}: {failure}; next try in {pause:?}",
-                        self.name()
-                    );
-                    self.packing.flush()?;
-                    self.refine.restart();
-                    self.state = State::Failed;
-                    self.stats.failed_by(&failure);
-                    self.tell_failure()?;
-                    self.publish();
+                    self.failed(failure)?;
                     thread::sleep(pause);
                     pause = LONGEST_PAUSE.min(pause * 2);
                 }
@@ -215,10 +209,28 @@ impl Acquire<'_> {
         }
         if count > 0 {
             self.heard = Instant::now();
+            if self.failure.take().is_some() {
+                log::info!("noise source {}: it gives bytes again", self.name());
+            }
         } else {
             self.source.wait(Instant::now() + SILENCE);
         }
         Ok(count > 0)
+    }
+
+    /// Tells a failure after which the source is tried again. The same one again, with no byte in between, is no news.
+    fn failed(&mut self, failure: Failure) -> anyhow::Result<()> {
+        self.packing.flush()?;
+        self.refine.restart();
+        self.state = State::Failed;
+        if self.failure.as_ref() != Some(&failure) {
+            log::warn!("noise source {}: {failure}; trying again", self.name());
+            self.stats.failed_by(&failure);
+            self.failure = Some(failure);
+        }
+        self.tell_failure()?;
+        self.publish();
+        Ok(())
     }
 
     /// What is to be done once a second.
@@ -309,6 +321,7 @@ impl Acquire<'_> {
     fn publish(&self) {
         self.stats.health_is(self.refine.summary());
         self.stats.sensors_are(self.source.sensors());
+        self.stats.parts_are(self.source.parts());
     }
 }
 

@@ -1,6 +1,7 @@
 //! Configuration: the TOML file as it is written ([`Raw`]), and as the collector uses it
 //! ([`Config`]), checked whole before anything starts.
 
+use std::env;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -9,15 +10,25 @@ use qrng_daemon::{ConfigError, Problems, path_in, read_toml};
 
 use crate::messages::Checked;
 
+use crate::source::appliance::Settings;
+use crate::source::xdma::chip::Mode;
+use crate::sysfs::pci::Address;
+
+mod appliance;
 mod combining;
 mod conditioning;
 mod confinement;
 mod gateways;
 mod health;
+mod pci;
+mod pcie;
 mod raw;
 mod sending;
 mod sources;
+mod usb;
+mod xdma;
 
+pub use appliance::URLS_VARIABLE;
 pub use combining::CombineConfig;
 pub use conditioning::Conditioning;
 pub use confinement::{Confinement, ConfinementConfig};
@@ -60,6 +71,25 @@ pub enum Driver {
         /// The device or file.
         path: PathBuf,
     },
+    /// A module card, driven from user space.
+    Pcie {
+        /// Where it is on the PCI bus; none if it is the only one.
+        device: Option<Address>,
+    },
+    /// A card on the USB.
+    Usb {
+        /// Its serial number; without one it is the only card there is.
+        serial: Option<String>,
+    },
+    /// Appliances.
+    Appliances(Settings),
+    /// A chip card by DMA.
+    Xdma {
+        /// Where it is on the PCI bus; none if it is the only one.
+        device: Option<Address>,
+        /// What its chips give.
+        mode: Mode,
+    },
 }
 
 /// A gateway to send to.
@@ -83,7 +113,14 @@ impl Config {
     /// Everything that is wrong with it, or with the key files that it names.
     pub fn load(file: &Path, keys: KeyCheck<'_>) -> Result<Self, ConfigError> {
         let raw = read_toml(file)?;
-        Given { file, raw, keys }.try_into()
+        let environment = Environment::read();
+        Given {
+            file,
+            raw,
+            environment,
+            keys,
+        }
+        .try_into()
     }
 }
 
@@ -93,17 +130,44 @@ pub struct Given<'f> {
     pub file: &'f Path,
     /// What the file says.
     pub raw: Raw,
+    /// What the environment gives in its place.
+    pub environment: Environment,
     /// What looks at the key files.
     pub keys: KeyCheck<'f>,
+}
+
+/// The environment variables that override the file. The one that replaces keys is the sender's alone.
+#[derive(Debug, Default)]
+pub struct Environment {
+    /// `QRNG_APPLIANCE_URLS`: replaces `urls` of the source that asks appliances.
+    pub appliance_urls: Option<String>,
+}
+
+impl Environment {
+    /// Reads the process's environment. What is no text is kept as far as it is, to be refused.
+    pub fn read() -> Self {
+        let urls = env::var_os(URLS_VARIABLE).filter(|value| !value.is_empty());
+        Self {
+            appliance_urls: urls.map(|value| value.to_string_lossy().into_owned()),
+        }
+    }
 }
 
 impl TryFrom<Given<'_>> for Config {
     type Error = ConfigError;
 
     fn try_from(given: Given<'_>) -> Result<Self, ConfigError> {
-        let Given { file, raw, keys } = given;
+        let Given {
+            file,
+            mut raw,
+            environment,
+            keys,
+        } = given;
         let mut problems = Problems::new(file);
         // What could not be understood has a default here, which is not used: `finish` fails then.
+        if let Some(urls) = &environment.appliance_urls {
+            appliance::override_urls(&mut problems, &mut raw.source, urls);
+        }
         let wanted = raw.source.len();
         let sources = sources::check(&mut problems, file, raw.source);
         // What is wrong with a source was told.
@@ -114,7 +178,8 @@ impl TryFrom<Given<'_>> for Config {
         };
         let gateways = gateways::check(&mut problems, file, raw.gateway, keys);
         let send = sending::check(&mut problems, &raw.send, &gateways);
-        sending::check_pace(&mut problems, &send, &sources);
+        let added_up = combine.as_ref().is_some_and(CombineConfig::adds_up);
+        sending::check_pace(&mut problems, &send, &sources, added_up);
         problems.finish()?;
         Ok(Self {
             state_directory: path_in(file, &raw.state_directory),

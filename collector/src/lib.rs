@@ -25,6 +25,7 @@
 //! | | status | [`status`], [`stats`] | writes `status.json` each second |
 //! | | | [`latch`] | the operator's word that clears a latch |
 //! | | | [`launch`] | starts, watches and ends the sender |
+//! | | (drivers) | [`sysfs`] | what the kernel shows of PCI functions and USB devices |
 //! | sender | seal | [`sender`], [`seal`] | numbers, encrypts, signs; pure |
 //! | | send | [`send`], [`pace`] | paces, and moves batches to the socket |
 //! | | count | [`counters`] | tells the reader what was sent |
@@ -32,6 +33,8 @@
 //! | | | [`confine`] | what each is kept from |
 //!
 //! [`pipeline`] joins the reader's stages. Sessions take their epochs from [`epoch`].
+//!
+//! `unsafe` is denied but in the modules whose `mod` line says why it is needed there.
 
 use std::process::ChildStdin;
 use std::sync::Arc;
@@ -62,6 +65,7 @@ pub mod sender;
 pub mod source;
 pub mod stats;
 pub mod status;
+pub mod sysfs;
 
 use config::{Config, Confinement, Driver, SourceConfig};
 use counters::Counters;
@@ -69,7 +73,9 @@ use launch::Sender;
 use messages::{Destination, SendOrder};
 use pipeline::Input;
 use refine::Refine;
-use source::{Node, NoiseSource, Simulator};
+use source::xdma::RealClock;
+use source::xdma::vfio::VfioSlot;
+use source::{Appliances, NoiseSource, Pcie, Simulator, Xdma, node, usb};
 use stats::Stats;
 use status::{Confined, Remover, StatusFile};
 
@@ -182,11 +188,8 @@ fn input(config: SourceConfig) -> anyhow::Result<Input> {
         config.claim.before,
         config.claim.after,
     );
-    if config.health.is_none() {
-        log::warn!(
-            "noise source {}: HEALTH TESTS ARE OFF; whatever the file holds is sent as random",
-            config.name
-        );
+    for warning in config.warnings() {
+        log::warn!("noise source {}: {warning}", config.name);
     }
     let refine = Refine::new(config.health, config.conditioning)?;
     Ok(Input { source, refine })
@@ -196,11 +199,25 @@ fn open_source(config: &SourceConfig) -> anyhow::Result<Box<dyn NoiseSource>> {
     let name = &config.name;
     Ok(match &config.driver {
         Driver::Simulator { rate } => Box::new(Simulator::new(name, *rate)?),
-        Driver::Node { path } => Box::new(Node::open(name, path).with_context(|| {
+        Driver::Usb { serial } => {
+            let card = usb::open(name, serial.as_deref());
+            Box::new(card.with_context(|| format!("source {name}"))?)
+        }
+        Driver::Appliances(settings) => Box::new(Appliances::start(name, settings)?),
+        Driver::Node { path } => Box::new(node::open(name, path).with_context(|| {
             format!(
                 "source.path: {} cannot be used; name a device or file that this user may read",
                 path.display()
             )
         })?),
+        Driver::Pcie { device } => {
+            let card = Pcie::open(name, *device);
+            Box::new(card.with_context(|| format!("noise source {name}"))?)
+        }
+        Driver::Xdma { device, mode } => {
+            let slot = Box::new(VfioSlot::new(*device));
+            let card = Xdma::open(name, *mode, slot, Box::new(RealClock));
+            Box::new(card.with_context(|| format!("noise source {name}"))?)
+        }
     })
 }

@@ -51,7 +51,8 @@ pub fn start(
 ) -> anyhow::Result<()> {
     let cut = send.cut();
     let block = send.block();
-    let (to_seal, from_acquire) = ring(BUFFERS, || Block::new(block));
+    // Sources that are interleaved hold a buffer each.
+    let (to_seal, from_acquire) = ring(BUFFERS + inputs.len(), || Block::new(block));
     let own = Arc::clone(stats);
     supervisor.spawn("feed", move || feed::run(sender, &from_acquire, cut, &own))?;
     match combine {

@@ -4,6 +4,12 @@
 //! |---|---|---|
 //! | [`simulator`] | nothing: a generator seeded from the kernel | always `simulator` |
 //! | [`node`] | a character device or a file | `kernel-node` |
+//! | [`pcie`] | a PCI or PCIe card with generator modules, without a driver of the kernel | `pcie-module` |
+//! | [`xdma`] | a PCIe card with generator chips, by DMA, without a driver of the vendor's | `pcie-chip` |
+//! | [`usb`] | a card on the USB | `usb` |
+//! | [`appliance`] | appliances, over HTTPS | `appliance` |
+//!
+//! Devices whose calls may hang are read through [`ahead`], by a thread of their own.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -11,11 +17,18 @@ use std::time::Instant;
 use qrng::report::Kind;
 use thiserror::Error;
 
+pub mod ahead;
+pub mod appliance;
 pub mod node;
+pub mod pcie;
 pub mod simulator;
+pub mod usb;
+pub mod xdma;
 
-pub use node::Node;
+pub use appliance::Appliances;
+pub use pcie::Pcie;
 pub use simulator::Simulator;
+pub use xdma::Xdma;
 
 /// What a noise source is, as gateways and their readers are told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,8 +97,33 @@ impl Failure {
 /// none is derived or invented.
 pub type Sensors = BTreeMap<&'static str, u64>;
 
+/// One of several devices that a source is made of, and how it is doing. It may fail without the source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// What tells it from the others, such as its address.
+    pub name: String,
+    /// Bytes that it gave.
+    pub bytes: u64,
+    /// How often it failed, by what was wrong.
+    pub faults: BTreeMap<Fault, u64>,
+    /// Why it gives nothing now, if so.
+    pub error: Option<String>,
+}
+
+impl Part {
+    /// One of which nothing is known yet.
+    pub fn new(name: String) -> Self {
+        Self {
+            name,
+            bytes: 0,
+            faults: BTreeMap::new(),
+            error: None,
+        }
+    }
+}
+
 /// Why a read gave no bytes, and so what to do next.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 pub enum SourceError {
     /// The source failed. Read again after a pause: the driver then opens its device anew.
     #[error(transparent)]
@@ -126,6 +164,11 @@ pub trait NoiseSource: Send {
     /// answers from memory here.
     fn sensors(&self) -> Sensors {
         Sensors::new()
+    }
+
+    /// The devices that it is made of, if it is made of several.
+    fn parts(&self) -> Vec<Part> {
+        Vec::new()
     }
 
     /// Wipes what was read ahead and not yet fetched. For a source that was left alone, whose

@@ -1,5 +1,6 @@
 //! The real collector, its packets opened with the core.
 
+mod appliance;
 mod harness;
 mod randomness;
 
@@ -233,6 +234,8 @@ fn what_is_wrong_is_told_before_anything_starts() {
     assert_eq!(status.code(), Some(1));
     let config = site.configure("kind = \"node\"\npath = \"/dev/none\"", "");
     refused(&config, &["source.path", "/dev/none", "No such file"]);
+    let config = site.configure("kind = \"usb\"\nserial = \"none such\"", "");
+    refused(&config, &["usb none such", "plugged in", "plug it in"]);
     let config = site.configure(simulator, "");
     fs::create_dir_all(site.path("state")).unwrap();
     fs::write(site.path("state/epoch"), "damaged").unwrap();

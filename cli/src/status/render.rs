@@ -227,6 +227,9 @@ pub fn collector(now: &Sample<Collector>, before: Option<&Sample<Collector>>) ->
         let words = format!("{} NOT CONFINED: off-insecure", free.join(" and "));
         line(&mut out, "insecure", &words);
     }
+    for warning in &it.warnings {
+        line(&mut out, "WARNING", warning);
+    }
     for source in it.all_sources() {
         lines(&mut out, source::acquired(source));
     }

@@ -109,9 +109,27 @@ fn failures_are_counted_and_sensors_reported() {
         failure(Fault::Gone),
     ]);
     let source = &stats.sources()[0];
-    assert_eq!(source.faults(), [("gone", 1), ("short", 2)].into());
+    assert_eq!(source.faults(), [("gone", 1), ("short", 1)].into());
     assert_eq!(source.condition().error.as_deref(), Some("it is so"));
     let report = source.report();
     assert_eq!(report.state, State::Failed);
     assert_eq!(report.sensors, [("answers-left".to_owned(), 0)].into());
+}
+
+#[test]
+fn the_same_failure_without_a_byte_in_between_counts_once() {
+    let failure = |fault| Err(Failure::new(fault, "why").into());
+    let (_, _, stats) = played(vec![
+        failure(Fault::Gone),
+        failure(Fault::Gone),
+        Ok(b""),
+        failure(Fault::Gone),
+        failure(Fault::Unavailable),
+        Ok(b"abcd"),
+        failure(Fault::Unavailable),
+    ]);
+    assert_eq!(
+        stats.sources()[0].faults(),
+        [("gone", 1), ("unavailable", 2)].into()
+    );
 }

@@ -9,7 +9,9 @@ use qrng::report::Kind;
 use qrng_daemon::Problems;
 
 use super::raw::{RawCombine, RawCombining, RawOnFailure};
-use super::{Driver, SourceConfig};
+use super::{Driver, SourceConfig, pci, usb};
+use crate::acquire::SILENT_TOO_LONG;
+use crate::source::appliance::{Address, Settings};
 
 /// Bytes taken of each source for an output of HKDF, unless configured: enough for one source at
 /// 0.98 bit a bit to fill it alone.
@@ -24,10 +26,17 @@ pub struct CombineConfig {
     pub combination: Combination,
     /// Bytes of each source that are combined at a time; other numbers are multiples of it.
     pub unit: usize,
-    /// `xor` or `hkdf`.
+    /// `xor`, `hkdf` or `interleave`.
     pub method: &'static str,
     /// What happens when a source fails.
     pub policy: Policy,
+}
+
+impl CombineConfig {
+    /// Whether all bytes of every source come out.
+    pub fn adds_up(&self) -> bool {
+        self.combination.combining() == Combining::Interleave
+    }
 }
 
 /// Checks the combination of `sources`.
@@ -42,7 +51,7 @@ pub(super) fn check(
             problems.add(
                 "combine",
                 format!("is missing, and there are {count} sources"),
-                "add a [combine] section with method = \"xor\" or \"hkdf\"",
+                "add a [combine] section with method = \"xor\", \"hkdf\" or \"interleave\"",
             );
             return None;
         }
@@ -63,7 +72,10 @@ pub(super) fn check(
     };
     let members = sources.iter().enumerate().map(member).collect();
     let remedy = "see docs/conditioning.md, \"Several sources\"";
-    problems.keep("combine", same_nodes(sources), remedy)?;
+    problems.keep("combine", same_devices(sources), remedy)?;
+    for source in sources {
+        check_interval(problems, source);
+    }
     let combination = Combination::new(combining, policy, members);
     let combination = problems.keep("combine", combination, remedy)?;
     Some(CombineConfig {
@@ -80,14 +92,12 @@ fn combining(
 ) -> Option<(Combining, usize, &'static str)> {
     match raw.method {
         RawCombining::Xor => {
-            if raw.bytes_each.is_some() || raw.output_bytes.is_some() {
-                problems.add(
-                    "combine",
-                    "bytes-each and output-bytes have no meaning for XOR",
-                    "remove them",
-                );
-            }
+            no_sizes(problems, raw, "XOR");
             Some((Combining::Xor, 1, "xor"))
+        }
+        RawCombining::Interleave => {
+            no_sizes(problems, raw, "interleaving");
+            Some((Combining::Interleave, 1, "interleave"))
         }
         RawCombining::Hkdf => {
             let bytes_each = raw.bytes_each.unwrap_or(DEFAULT_EACH);
@@ -108,11 +118,29 @@ fn combining(
     }
 }
 
+/// Refuses the settings of HKDF for another method.
+fn no_sizes(problems: &mut Problems, raw: &RawCombine, method: &str) {
+    if raw.bytes_each.is_some() || raw.output_bytes.is_some() {
+        problems.add(
+            "combine",
+            format!("bytes-each and output-bytes have no meaning for {method}"),
+            "remove them",
+        );
+    }
+}
+
 fn member((index, source): (usize, &SourceConfig)) -> Member {
     let (kind, path) = match &source.driver {
         // Each has a key of its own, so each is a device of its own.
         Driver::Simulator { .. } => (Kind::Simulator, format!("simulator:{}", index + 1)),
         Driver::Node { path } => (Kind::KernelNode, real(path)),
+        Driver::Usb { serial } => (
+            Kind::Usb,
+            format!("usb:{}", serial.as_deref().unwrap_or_default()),
+        ),
+        Driver::Appliances(settings) => (Kind::Appliance, urls(settings)),
+        Driver::Pcie { device } => (Kind::PcieModule, pci::path("pcie", *device)),
+        Driver::Xdma { device, .. } => (Kind::PcieChip, pci::path("xdma", *device)),
     };
     Member {
         identity: Identity {
@@ -123,6 +151,12 @@ fn member((index, source): (usize, &SourceConfig)) -> Member {
         group: source.group.clone().unwrap_or_default(),
         min_entropy: source.claim.after,
     }
+}
+
+/// Where a source's appliances are, in one text.
+fn urls(settings: &Settings) -> String {
+    let urls: Vec<_> = settings.addresses.iter().map(Address::to_string).collect();
+    urls.join(", ")
 }
 
 /// The path without symbolic links; as it is if there is nothing.
@@ -144,12 +178,25 @@ fn node(source: &SourceConfig) -> Option<(bool, u64, u64)> {
     })
 }
 
-/// Refuses two names of one device or file, hard links and further nodes included.
-fn same_nodes(sources: &[SourceConfig]) -> Result<(), CombineError> {
+/// Whether an appliance of the one is an appliance of the other: ports do not make two of a host.
+fn share_an_appliance(one: &SourceConfig, other: &SourceConfig) -> bool {
+    let (Driver::Appliances(one), Driver::Appliances(other)) = (&one.driver, &other.driver) else {
+        return false;
+    };
+    let mut hosts = one.addresses.iter().map(Address::host);
+    hosts.any(|host| other.addresses.iter().any(|other| other.host() == host))
+}
+
+/// Refuses two names of one device or file, hard links and further nodes included, and one appliance in two sources.
+fn same_devices(sources: &[SourceConfig]) -> Result<(), CombineError> {
     for (index, source) in sources.iter().enumerate() {
         let this = node(source);
-        let mut others = sources[..index].iter();
-        if let Some(other) = others.find(|other| this.is_some() && node(other) == this) {
+        let same = |other: &&SourceConfig| {
+            (this.is_some() && node(other) == this)
+                || usb::same_card(source, other)
+                || share_an_appliance(source, other)
+        };
+        if let Some(other) = sources[..index].iter().find(same) {
             return Err(CombineError::SameDevice {
                 first: other.name.clone(),
                 second: source.name.clone(),
@@ -157,4 +204,20 @@ fn same_nodes(sources: &[SourceConfig]) -> Result<(), CombineError> {
         }
     }
     Ok(())
+}
+
+/// Refuses appliances that are asked so rarely that they would count as silent in between.
+fn check_interval(problems: &mut Problems, source: &SourceConfig) {
+    let most = SILENT_TOO_LONG / 2;
+    match &source.driver {
+        Driver::Appliances(settings) if settings.interval > most => problems.add(
+            "combine",
+            format!(
+                "source {} is asked each {:?} only, and counts as failed after {SILENT_TOO_LONG:?} of silence",
+                source.name, settings.interval
+            ),
+            format!("give it an interval of \"{most:?}\" at most"),
+        ),
+        _ => {}
+    }
 }

@@ -16,6 +16,7 @@ use qrng_daemon::{Problems, path_in};
 use super::Driver;
 use super::raw::{RawConditioning, RawMethod, RawProcessing, RawSource};
 use super::sources::Place;
+use super::xdma;
 
 /// What the kernel's own generators give is conditioned, whatever is declared.
 const GENERATORS: [&str; 2] = ["/dev/random", "/dev/urandom"];
@@ -199,9 +200,11 @@ fn processing(
     method: Method,
 ) -> Option<Processing> {
     let path = match driver {
-        // It stands in for a card that gives raw samples, unless told otherwise.
-        Driver::Simulator { .. } => None,
+        Driver::Appliances(_) => return of_appliance(problems, place, raw),
+        // They give raw samples (docs/hardware.md sections 1 and 4), and so does a card that is simulated, unless told otherwise.
+        Driver::Pcie { .. } | Driver::Usb { .. } | Driver::Simulator { .. } => None,
         Driver::Node { path } => Some(path),
+        Driver::Xdma { mode, .. } => return xdma::processing(problems, place, raw, *mode),
     };
     let generator = path.is_some_and(|path| {
         let real = fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
@@ -220,11 +223,25 @@ fn processing(
             problems.add(
                 &place.key("processing"),
                 format!("is missing, and {} is meant for raw samples", method.name()),
-                "write \"raw\" if the device gives the samples of its noise source, or                  \"post-processed\" if it conditions them (and then use no conditioning)",
+                "write \"raw\" if the device gives the samples of its noise source, or \
+                 \"post-processed\" if it conditions them (and then use no conditioning)",
             );
             None
         }
     }
+}
+
+/// What appliances give has been conditioned by them, as far as is known of any.
+fn of_appliance(problems: &mut Problems, place: &Place, raw: &RawSource) -> Option<Processing> {
+    if raw.processing == Some(RawProcessing::Raw) {
+        problems.add(
+            &place.key("processing"),
+            "is \"raw\", and appliances condition what they give",
+            "remove it, and use no conditioning",
+        );
+        return None;
+    }
+    Some(Processing::PostProcessed)
 }
 
 /// Reads at most `most` bytes of the method's file.

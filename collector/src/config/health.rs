@@ -82,7 +82,13 @@ pub(super) fn is_tested(
                 "name a regular file, or remove it",
             ),
         },
-        Some(Driver::Simulator { .. }) => problems.add(
+        Some(
+            Driver::Simulator { .. }
+            | Driver::Pcie { .. }
+            | Driver::Usb { .. }
+            | Driver::Xdma { .. }
+            | Driver::Appliances(_),
+        ) => problems.add(
             &key,
             "is false, and the source is no regular file",
             "remove it: everything but a file is always tested",

@@ -9,6 +9,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::ConfinementConfig;
+use super::appliance::RawAppliance;
 
 /// The configuration file as written.
 #[derive(Debug, Deserialize)]
@@ -44,6 +45,19 @@ impl Raw {
 pub(super) enum RawKind {
     Simulator,
     Node,
+    Pcie,
+    Usb,
+    Appliance,
+    Xdma,
+}
+
+/// What the chips of a card give.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawMode {
+    #[default]
+    Rng,
+    Sample,
 }
 
 #[derive(Debug, Deserialize)]
@@ -53,8 +67,12 @@ pub(super) struct RawSource {
     pub(super) name: Option<String>,
     pub(super) rate: Option<Amount>,
     pub(super) path: Option<PathBuf>,
+    pub(super) serial: Option<String>,
+    pub(super) device: Option<String>,
+    pub(super) mode: Option<RawMode>,
     pub(super) processing: Option<RawProcessing>,
     pub(super) group: Option<String>,
+    pub(super) appliance: Option<RawAppliance>,
     #[serde(default)]
     pub(super) health: RawHealth,
     #[serde(default)]
@@ -107,6 +125,7 @@ pub(super) struct RawConditioning {
 pub(super) enum RawCombining {
     Xor,
     Hkdf,
+    Interleave,
 }
 
 #[derive(Debug, Default, Clone, Copy, Deserialize)]

@@ -9,7 +9,7 @@ use qrng::units::Amount;
 use qrng_daemon::{Problems, path_in};
 
 use super::raw::{RawKind, RawSource};
-use super::{Conditioning, Driver, conditioning, health, sending};
+use super::{Conditioning, Driver, appliance, conditioning, health, pci, pcie, sending, usb, xdma};
 use crate::source::simulator::CARDS;
 
 /// The longest name of a source, in bytes: it must fit in a report.
@@ -32,6 +32,20 @@ pub struct SourceConfig {
     pub claim: Claim,
     /// What it may depend on, if that is declared.
     pub group: Option<String>,
+}
+
+impl SourceConfig {
+    /// What somebody should know of it, because it is not as it should be: for the log and the status.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.health.is_none() {
+            warnings.push("HEALTH TESTS ARE OFF; whatever the file holds is sent as random".into());
+        }
+        if let Driver::Appliances(settings) = &self.driver {
+            warnings.extend(settings.warnings());
+        }
+        warnings
+    }
 }
 
 /// Where a source stands in the file, for messages.
@@ -81,6 +95,8 @@ pub(super) fn check(
         }
         sources.push(source);
     }
+    usb::check_named(problems, &sources);
+    pci::check_addresses(problems, &sources);
     sources
 }
 
@@ -90,6 +106,14 @@ fn source(
     file: &Path,
     raw: RawSource,
 ) -> Option<SourceConfig> {
+    if raw.appliance.is_some() && !matches!(raw.kind, RawKind::Appliance) {
+        problems.add(
+            &place.key("appliance"),
+            "is for kind = \"appliance\"",
+            "remove it",
+        );
+    }
+    usb::check_serial(problems, place, &raw);
     let (name, driver) = driver(problems, place, file, &raw);
     let name = raw.name.clone().unwrap_or(name);
     if name.is_empty() || name.len() > LONGEST_NAME {
@@ -126,7 +150,15 @@ fn driver(
     file: &Path,
     raw: &RawSource,
 ) -> (String, Option<Driver>) {
+    if !matches!(raw.kind, RawKind::Xdma) {
+        xdma::superfluous(problems, place, raw);
+    }
+    if !matches!(raw.kind, RawKind::Pcie | RawKind::Xdma) {
+        pci::superfluous(problems, place, raw);
+    }
     match raw.kind {
+        RawKind::Pcie => pcie::driver(problems, place, raw),
+        RawKind::Xdma => xdma::driver(problems, place, raw),
         RawKind::Simulator => {
             if raw.path.is_some() {
                 problems.add(&place.key("path"), "is for kind = \"node\"", "remove it");
@@ -161,6 +193,22 @@ fn driver(
             };
             let path: PathBuf = path_in(file, path);
             (path.display().to_string(), Some(Driver::Node { path }))
+        }
+        RawKind::Usb => usb::driver(problems, place, raw),
+        RawKind::Appliance => {
+            for (name, given) in [("path", raw.path.is_some()), ("rate", raw.rate.is_some())] {
+                if given {
+                    problems.add(
+                        &place.key(name),
+                        "is not for kind = \"appliance\"",
+                        "remove it",
+                    );
+                }
+            }
+            let settings = appliance::check(problems, place, file, raw.appliance.as_ref());
+            let first = settings.as_ref().and_then(|s| s.addresses.first());
+            let name = first.map_or("appliance".into(), |first| first.host().to_owned());
+            (name, settings.map(Driver::Appliances))
         }
     }
 }

@@ -12,6 +12,10 @@ use super::sending::segments;
 use super::sources::simulator_rate;
 use super::*;
 
+mod appliance;
+mod pcie;
+mod xdma;
+
 /// A directory with collector keys `a`, `b` and the gateway's half of `a`.
 fn keys() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -30,6 +34,16 @@ fn keys() -> TempDir {
 }
 
 fn check_with(dir: &TempDir, text: &str, psk: Option<&str>) -> Result<Config, String> {
+    check_in(dir, text, psk, Environment::default())
+}
+
+/// The same in an environment.
+fn check_in(
+    dir: &TempDir,
+    text: &str,
+    psk: Option<&str>,
+    environment: Environment,
+) -> Result<Config, String> {
     let file = dir.path().join("collector.toml");
     let raw = parse_toml(&file, text).map_err(|e| e.to_string())?;
     let psk = psk.map_or(Psk::unset(), Psk::from);
@@ -37,6 +51,7 @@ fn check_with(dir: &TempDir, text: &str, psk: Option<&str>) -> Result<Config, St
         file: &file,
         raw,
         keys: &|files| Ok(crate::sender::check_keys(files, &psk)),
+        environment,
     };
     Config::try_from(given).map_err(|e| e.to_string())
 }
@@ -56,6 +71,7 @@ fn amended(more: &str) -> Result<Config, String> {
 fn told(result: Result<Config, String>, words: &[&str]) {
     let error = result.unwrap_err();
     assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(!error.contains("  "), "spaces of the source: {error}");
     for word in words {
         assert!(error.contains(word), "{word} is not in: {error}");
     }
@@ -518,6 +534,44 @@ fn several_sources_are_combined_only_as_declared() {
     assert_eq!((combine.method, combine.unit), ("hkdf", 64));
     assert_eq!(combine.combination.min_entropy(), 1.0);
 
+    let interleaved = several(&[a, b], "[combine]\nmethod = \"interleave\"");
+    let combine = interleaved.unwrap().combine.unwrap();
+    assert_eq!((combine.method, combine.unit), ("interleave", 1));
+    assert!(combine.adds_up());
+    told(
+        several(
+            &[a, ("c", "group = \"a\"")],
+            "[combine]\nmethod = \"interleave\"",
+        ),
+        &["both of group a", "interleaving needs independent"],
+    );
+    told(
+        several(
+            &[a, b],
+            "[combine]\nmethod = \"interleave\"\noutput-bytes = 32",
+        ),
+        &["no meaning for interleaving"],
+    );
+    let expected = |name, rate: &str| {
+        (
+            name,
+            format!("group = \"{name}\"\nhealth.expected-rate = \"{rate}\""),
+        )
+    };
+    let (left, right) = (expected("a", "2 MB/s"), expected("b", "1 MB/s"));
+    let both = [(left.0, &*left.1), (right.0, &*right.1)];
+    let link = |method: &str, rate: &str| {
+        let combine = format!("[combine]\nmethod = \"{method}\"\n[send]\nrate = \"{rate}\"");
+        several(&both, &combine)
+    };
+    told(
+        link("interleave", "2.5 MB/s"),
+        &["send.rate", "`a` and `b`", "2000000 and 1000000"],
+    );
+    assert!(link("interleave", "3 MB/s").is_ok());
+    // Mixed sources wait for each other anyway.
+    assert!(link("xor", "2.5 MB/s").is_ok());
+
     told(several(&[a, b], ""), &["combine", "2 sources"]);
     told(
         several(&[a], "[combine]\nmethod = \"xor\""),
@@ -548,5 +602,50 @@ fn several_sources_are_combined_only_as_declared() {
     told(
         several(&numbered, "[combine]\nmethod = \"xor\""),
         &["source 1: rate"],
+    );
+}
+
+#[test]
+fn a_usb_card_is_named_by_its_serial_number_or_not_at_all() {
+    let source = |text: &str| check(&format!("[source]\nkind = \"usb\"\n{text}\n{GATEWAY}"));
+    let config = source("serial = \"0123A\"").unwrap();
+    let serial = Some("0123A".to_owned());
+    assert_eq!(config.sources[0].driver, Driver::Usb { serial });
+    assert_eq!(config.sources[0].name, "usb 0123A");
+    let only = source("name = \"left\"").unwrap();
+    assert_eq!(only.sources[0].driver, Driver::Usb { serial: None });
+    assert_eq!(only.sources[0].name, "left");
+    // Its samples are raw, so an extractor makes sense without more words.
+    let conditioned = "[source.conditioning]\nmethod = \"von-neumann\"\nindependent-bits = true";
+    source(conditioned).unwrap();
+    for (text, word) in [
+        ("serial = \"\"", "source.serial"),
+        ("serial = \"a\\u0007\"", "source.serial"),
+        ("path = \"/dev/x\"", "source.path"),
+        ("rate = 5", "source.rate"),
+        ("[source.health]\nenabled = false", "source.health.enabled"),
+    ] {
+        told(source(text), &[word]);
+    }
+    let node = "kind = \"node\"\npath = \"/dev/x\"\nserial = \"A\"";
+    let node = check(&format!("[source]\n{node}\n{GATEWAY}"));
+    told(node, &["source.serial", "usb"]);
+
+    let several = |serials: [&str; 2]| {
+        let each = ["a", "b"].iter().zip(serials).map(|(name, serial)| {
+            format!("[[source]]\nkind = \"usb\"\nname = \"{name}\"\ngroup = \"{name}\"\n{serial}\n")
+        });
+        let sources: String = each.collect();
+        check(&format!("{sources}[combine]\nmethod = \"xor\"\n{GATEWAY}"))
+    };
+    several(["serial = \"A\"", "serial = \"B\""]).unwrap();
+    told(
+        several(["serial = \"A\"", "serial = \"A\""]),
+        &["combine", "one device"],
+    );
+    // The one that is not named may be the other.
+    told(
+        several(["serial = \"A\"", ""]),
+        &["source", "serial number"],
     );
 }

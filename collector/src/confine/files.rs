@@ -30,6 +30,8 @@ pub struct Allowed {
 pub enum Access {
     /// Files may be read.
     Read,
+    /// The same, and devices asked (ioctl).
+    Ask,
     /// Files may be read, and directories listed.
     List,
     /// Devices may be read and written and asked (ioctl), and directories listed.
@@ -42,6 +44,7 @@ impl Access {
     fn flags(self) -> BitFlags<AccessFs> {
         match self {
             Self::Read => AccessFs::ReadFile.into(),
+            Self::Ask => AccessFs::ReadFile | AccessFs::IoctlDev,
             Self::List => AccessFs::ReadFile | AccessFs::ReadDir,
             Self::Device => {
                 AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::WriteFile | AccessFs::IoctlDev

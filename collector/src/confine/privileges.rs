@@ -8,6 +8,9 @@ use nix::unistd::geteuid;
 /// Access to files of other users (capabilities(7)), which root uses without knowing it.
 pub const DAC_OVERRIDE: u64 = 1 << 1;
 
+/// Memory locked beyond the limit (capabilities(7)), as VFIO locks what a device reaches.
+pub const IPC_LOCK: u64 = 1 << 14;
+
 /// The version of the structures below: 64 capabilities (linux/capability.h).
 const VERSION_3: u32 = 0x2008_0522;
 

@@ -1,8 +1,12 @@
 use super::*;
 use std::io::Write;
+use std::thread;
+use std::time::Instant;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
+
+use crate::source::NoiseSource;
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(20)
@@ -14,7 +18,7 @@ fn a_regular_file_is_read_once_and_ends() {
     let path = dir.path().join("noise");
     let content: Vec<u8> = (0..300_000u32).flat_map(u32::to_be_bytes).collect();
     fs::write(&path, &content).unwrap();
-    let mut node = Node::open("file", &path).unwrap();
+    let mut node = open("file", &path).unwrap();
     assert_eq!(node.identity().kind, Kind::KernelNode);
     let mut got = Vec::new();
     let mut buffer = vec![0; 60_975];
@@ -35,7 +39,7 @@ fn a_regular_file_is_read_once_and_ends() {
 #[test]
 fn what_is_no_noise_source_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let error = |path: &Path| Node::open("x", path).err().unwrap().to_string();
+    let error = |path: &Path| open("x", path).err().unwrap().to_string();
     assert!(error(dir.path()).contains("is a directory"));
     assert!(error(&dir.path().join("none")).contains("No such file"));
 }
@@ -47,7 +51,7 @@ fn silence_gives_nothing_at_the_deadline_and_then_what_came() {
     mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
     // Held open for both directions, so that neither end waits for the other.
     let mut writer = File::options().read(true).write(true).open(&path).unwrap();
-    let mut node = Node::open("pipe", &path).unwrap();
+    let mut node = open("pipe", &path).unwrap();
     let mut buffer = [0; 100];
     assert_eq!(node.read(&mut buffer, Instant::now()).unwrap(), 0);
     writer.write_all(b"abc").unwrap();
@@ -66,7 +70,7 @@ fn silence_gives_nothing_at_the_deadline_and_then_what_came() {
 
 #[test]
 fn end_of_a_device_is_a_failure_and_is_tried_again() {
-    let mut node = Node::open("null", Path::new("/dev/null")).unwrap();
+    let mut node = open("null", Path::new("/dev/null")).unwrap();
     for _ in 0..3 {
         // Ok(0) cannot come before the deadline, as the failure ends the wait.
         let error = node.read(&mut [0; 10], soon()).unwrap_err();
@@ -77,7 +81,7 @@ fn end_of_a_device_is_a_failure_and_is_tried_again() {
 #[test]
 fn an_error_of_a_regular_file_is_final() {
     // A regular file whose first page nobody can read.
-    let mut node = Node::open("memory", Path::new("/proc/self/mem")).unwrap();
+    let mut node = open("memory", Path::new("/proc/self/mem")).unwrap();
     for _ in 0..3 {
         let error = node.read(&mut [0; 10], soon()).unwrap_err();
         assert!(matches!(error, SourceError::Lost(_)), "{error:?}");
@@ -97,7 +101,7 @@ fn bytes_before_a_failure_come_first() {
             pipe.write_all(&[5; 5000]).unwrap();
         })
     };
-    let mut node = Node::open("pipe", &path).unwrap();
+    let mut node = open("pipe", &path).unwrap();
     feeder.join().unwrap();
     let mut buffer = vec![0; 10_000];
     assert_eq!(node.read(&mut buffer, soon()).unwrap(), 5000);
@@ -105,14 +109,4 @@ fn bytes_before_a_failure_come_first() {
         node.read(&mut buffer, soon()),
         Err(SourceError::Retry(_))
     ));
-}
-
-#[test]
-fn dropping_the_source_ends_its_thread() {
-    let node = Node::open("zero", Path::new("/dev/zero")).unwrap();
-    let shared = Arc::downgrade(&node.shared);
-    drop(node);
-    while shared.strong_count() > 0 {
-        thread::yield_now();
-    }
 }

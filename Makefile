@@ -4,10 +4,10 @@ CARGO ?= cargo
 ARGS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench clean
+.PHONY: help build demo test vm-test bench clean
 
 help: ## show this
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 build: ## build everything with optimisation, into target/release
 	@sh scripts/need.sh cc
@@ -20,6 +20,11 @@ demo: ## run both daemons here on simulated noise; ARGS="--seconds 10" and so on
 
 test: ## check format, lints, dependencies and shell files, then run every test
 	@bash tests/run.sh
+
+vm-test: ## only the tests of the drivers on a real kernel, in guests under QEMU; ARGS="usb" for those with this name
+	@sh scripts/need.sh cc fusermount3
+	$(CARGO) build --workspace
+	$(CARGO) test --package qrng-tests --test 'vm_*' -- --nocapture $(ARGS)
 
 bench: ## measure everything beside /dev/urandom and stock fuser; ARGS="--rounds 5 --out FILE"
 	@sh scripts/need.sh cc fusermount3 python3

@@ -9,10 +9,12 @@ package_of() {
         cc) echo "gcc libc6-dev" ;;
         fusermount3) echo fuse3 ;;
         ps | pgrep | sysctl) echo procps ;;
-        unshare | setpriv | mountpoint | findmnt) echo util-linux ;;
+        unshare | setpriv | mountpoint | findmnt | flock) echo util-linux ;;
         ip) echo iproute2 ;;
+        mke2fs) echo e2fsprogs ;;
         # The same program is in rng-tools-debian; this package is the smaller one.
         rngtest) echo rng-tools5 ;;
+        script) echo bsdutils ;;
         dd | shuf | timeout | head | tail) echo coreutils ;;
         *) echo "$1" ;;
     esac

@@ -25,6 +25,7 @@
 //! | | status | [`status`], [`stats`] | writes `status.json` each second |
 //! | | | [`latch`] | the operator's word that clears a latch |
 //! | | | [`launch`] | starts, watches and ends the sender |
+//! | | | [`latched`] | which sources are latched, kept over restarts |
 //! | | (drivers) | [`sysfs`] | what the kernel shows of PCI functions and USB devices |
 //! | sender | seal | [`sender`], [`seal`] | numbers, encrypts, signs; pure |
 //! | | send | [`send`], [`pace`] | paces, and moves batches to the socket |
@@ -52,6 +53,7 @@ pub mod counters;
 pub mod epoch;
 pub mod feed;
 pub mod latch;
+pub mod latched;
 pub mod launch;
 pub mod messages;
 pub mod pace;
@@ -69,6 +71,7 @@ pub mod sysfs;
 
 use config::{Config, Confinement, Driver, SourceConfig};
 use counters::Counters;
+use latched::Latched;
 use launch::Sender;
 use messages::{Destination, SendOrder};
 use pipeline::Input;
@@ -162,9 +165,10 @@ fn start(
     let gateways = config.gateways.len();
     let status = StatusFile::new(&config, confined);
     let remover = status.remover();
+    let latched = Arc::new(Latched::open(&config.state_directory)?);
     let mut inputs = Vec::new();
     for source in config.sources {
-        inputs.push(input(source)?);
+        inputs.push(input(source, &latched)?);
     }
     let identities = inputs.iter().map(|i| i.source.identity().clone());
     let stats = Arc::new(Stats::new(identities.collect()));
@@ -178,7 +182,7 @@ fn start(
 }
 
 /// Opens a noise source and makes its tests and conditioning ready.
-fn input(config: SourceConfig) -> anyhow::Result<Input> {
+fn input(config: SourceConfig, latched: &Arc<Latched>) -> anyhow::Result<Input> {
     let source = open_source(&config)?;
     let kind = source.identity().kind.name();
     log::info!(
@@ -192,7 +196,11 @@ fn input(config: SourceConfig) -> anyhow::Result<Input> {
         log::warn!("noise source {}: {warning}", config.name);
     }
     let refine = Refine::new(config.health, config.conditioning)?;
-    Ok(Input { source, refine })
+    Ok(Input {
+        source,
+        refine,
+        latched: Arc::clone(latched),
+    })
 }
 
 fn open_source(config: &SourceConfig) -> anyhow::Result<Box<dyn NoiseSource>> {

@@ -11,6 +11,7 @@ use qrng_daemon::Supervisor;
 use crate::acquire::{self, Cut, Output};
 use crate::block::{Block, Filler, ring};
 use crate::config::{CombineConfig, SendConfig};
+use crate::latched::Latched;
 use crate::refine::Refine;
 use crate::source::NoiseSource;
 use crate::stats::Stats;
@@ -34,6 +35,8 @@ pub struct Input {
     pub source: Box<dyn NoiseSource>,
     /// Its tests and conditioning.
     pub refine: Refine,
+    /// Where its latch is kept.
+    pub latched: Arc<Latched>,
 }
 
 /// Starts the threads `acquire` (and `combine`, if there are several sources) and `feed`, which writes
@@ -82,7 +85,7 @@ fn start_acquire(
             cut: cut.unwrap_or(ANY),
             counts: cut.is_some(),
         };
-        acquire::run(input.source, input.refine, output, &own, index)
+        acquire::run(input, output, &own, index)
     })?;
     Ok(())
 }

@@ -2,7 +2,9 @@
 //!
 //! A test that can't run here says so with [`skip!`]; it never passes in silence.
 
+pub mod broken;
 pub mod chain;
+pub mod feed;
 pub mod frames;
 pub mod fuse_harness;
 #[allow(unsafe_code)] // Mapping a file is the one way to see what a mapping of it gives.
@@ -11,7 +13,9 @@ pub mod netns;
 pub mod numbered;
 pub mod processes;
 pub mod relay;
+pub mod runs;
 pub mod tap;
+pub mod vm;
 
 use std::io::Write;
 

@@ -2,7 +2,7 @@
 //!
 //! | Driver | Files | Sockets | Capabilities, if it runs as root |
 //! |---|---|---|---|
-//! | all | the runtime directory, to write; | of the service manager, if it wants word | to access files of others |
+//! | all | the state directory (latches) and the runtime directory, written | of the service manager, if it wants word | to access files of others |
 //! | simulator | | | |
 //! | node, a device | the files of its directory, read and asked (ioctl): a device that is plugged in anew is another file | | |
 //! | node, a file or a named pipe | the file, read | | |
@@ -63,13 +63,14 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// What a reader without sources needs: to write into its runtime directory.
-    pub fn none(runtime_directory: &Path) -> Self {
+    /// What a reader without sources needs: to write into its directories.
+    pub fn none(directories: &[&Path]) -> Self {
+        let own = directories.iter().map(|path| Allowed {
+            path: path.to_path_buf(),
+            access: Access::Own,
+        });
         Self {
-            files: vec![Allowed {
-                path: runtime_directory.to_owned(),
-                access: Access::Own,
-            }],
+            files: own.collect(),
             network: false,
             netlink: false,
             capabilities: DAC_OVERRIDE,
@@ -78,7 +79,7 @@ impl Needs {
 
     /// What all sources of `config` need together.
     pub fn of(config: &Config) -> Self {
-        let mut needs = Self::none(&config.runtime_directory);
+        let mut needs = Self::none(&[&config.state_directory, &config.runtime_directory]);
         for source in &config.sources {
             needs.add(&source.driver);
         }

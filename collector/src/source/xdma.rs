@@ -15,7 +15,7 @@
 //!
 //! | Seen | Failure |
 //! |---|---|
-//! | a register reads as all ones, or the kernel wants the card back | gone |
+//! | a register reads as all ones: the card is gone, or the kernel has taken it back | gone |
 //! | no chip works, the generator is not ready within 1 s or does not take its mode | unhealthy |
 //! | no buffer is filled for 1 s | silent |
 //! | the engine's status has an error | io |
@@ -80,8 +80,16 @@ pub struct Xdma {
     /// What the next read tells.
     failure: Option<Failure>,
     sensors: Sensors,
-    /// The chips with packet errors that the log was last told of.
-    told: u16,
+    told: Told,
+}
+
+/// What the log was told last.
+#[derive(Default)]
+struct Told {
+    /// What the card is.
+    card: String,
+    /// The chips with packet errors.
+    failing: u16,
 }
 
 impl Xdma {
@@ -108,7 +116,7 @@ impl Xdma {
             card: None,
             failure: None,
             sensors: Sensors::new(),
-            told: 0,
+            told: Told::default(),
         };
         let limit = xdma.clock.now() + OPEN_LIMIT;
         if !xdma.reopen(limit)? {
@@ -138,6 +146,10 @@ impl Xdma {
             self.clock.sleep_until(next.min(limit));
         }
         self.observe();
+        // A card that tells its number only now.
+        if let (None, Some(card)) = (&self.identity.serial, &self.card) {
+            self.identity.serial.clone_from(&card.about().serial);
+        }
     }
 
     /// Opens the card if it is closed. False: it is not yet open at `deadline`.
@@ -148,37 +160,49 @@ impl Xdma {
         let Some(function) = self.slot.open(deadline)? else {
             return Ok(false);
         };
-        let model = function.model.name();
         let card = Card::new(function, self.mode, self.clock.now());
-        let serial = card.about().serial.clone();
-        match (&self.identity.serial, &serial) {
+        if let Err(failure) = self.know(&card) {
+            self.slot.close(card.stop());
+            return Err(failure);
+        }
+        self.card = Some(card);
+        Ok(true)
+    }
+
+    /// Tells the log which card it is; refuses another one than before.
+    fn know(&mut self, card: &Card) -> Result<(), Failure> {
+        let about = card.about();
+        let serial = about.serial.as_deref();
+        match (self.identity.serial.as_deref(), serial) {
             // Who relies on which card this is must not be told less than the truth.
             (Some(known), Some(other)) if known != other => {
-                let failure = Failure::new(
+                return Err(Failure::new(
                     Fault::Unavailable,
                     format!(
                         "the card at {} has the serial number {other}, and the one before had {known}; \
                          put that back, or restart the collector to use this one",
                         card.place()
                     ),
-                );
-                self.slot.close(card.stop());
-                return Err(failure);
+                ));
             }
-            (None, Some(_)) => self.identity.serial.clone_from(&serial),
+            (None, _) => self.identity.serial = serial.map(str::to_owned),
             _ => {}
         }
-        log::info!(
-            "noise source {}: {model} at {}, serial number {}, firmware {}, board revision {}, mode {}",
-            self.identity.name,
+        let text = format!(
+            "{} at {}, serial number {}, firmware {}, board revision {}, mode {}",
+            card.model().name(),
             card.place(),
-            serial.as_deref().unwrap_or("unknown"),
-            dotted(card.about().firmware),
-            card.about().pcb_revision,
+            serial.unwrap_or("unknown"),
+            dotted(about.firmware),
+            about.pcb_revision,
             self.mode.name(),
         );
-        self.card = Some(card);
-        Ok(true)
+        // Not at every try with a card that fails.
+        if text != self.told.card {
+            log::info!("noise source {}: {text}", self.identity.name);
+            self.told.card = text;
+        }
+        Ok(())
     }
 
     /// Reads until the buffer is full or `deadline`; counts in `count`.
@@ -241,17 +265,16 @@ impl Xdma {
             ("chip_packet_errors", status.errors.into()),
         ];
         self.sensors.extend(masks);
-        if status.failing() == self.told {
+        let (failing, name) = (status.failing(), &self.identity.name);
+        if failing == self.told.failing {
             return;
         }
-        self.told = status.failing();
-        if self.told == 0 {
-            log::info!("noise source {}: all chips work again", self.identity.name);
-        } else {
+        self.told.failing = failing;
+        if failing == 0 {
+            log::info!("noise source {name}: all chips work again");
+        } else if status.working() != 0 {
             log::warn!(
-                "noise source {}: chips {:#05x} of {:#05x} have packet errors; the others are served",
-                self.identity.name,
-                self.told,
+                "noise source {name}: chips {failing:#05x} of {:#05x} have packet errors; the others are served",
                 status.present,
             );
         }

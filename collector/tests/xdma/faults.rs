@@ -55,8 +55,16 @@ fn a_stalled_transfer_is_silence_and_ends_with_the_stall() {
     assert_eq!(failure.fault, Told::Silent);
     bench.assert_allowed();
     let (opened, closed, cut_off) = bench.watch.counts();
-    assert_eq!(opened, closed + 1);
-    assert!(cut_off > 0, "an engine that does not stop is reset");
+    assert_eq!((opened, cut_off), (closed + 1, closed));
+}
+
+#[test]
+fn a_card_that_can_not_be_reset_ends_its_old_transfer_first() {
+    let mut bench = Bench::new(patient(), Mode::Rng);
+    bench.watch.forbid_resets();
+    let failure = through(&mut bench, Fault::Hang);
+    assert_eq!(failure.fault, Told::Silent);
+    bench.assert_allowed();
 }
 
 #[test]
@@ -86,15 +94,15 @@ fn an_absent_card_is_unavailable() {
 }
 
 #[test]
-fn the_kernel_gets_the_card_back_when_it_wants() {
+fn a_card_that_the_kernel_takes_back_is_let_go() {
     let mut bench = Bench::new(patient(), Mode::Rng);
     let got = bench.read_all(100_000, 65_536);
-    bench.watch.want_back(true);
+    bench.watch.take_back(true);
     let (more, failure) = bench.until_failure();
     assert_eq!(failure.fault, Told::Gone);
-    assert!(failure.text.contains("wants the card back"), "{failure}");
-    assert_eq!(bench.watch.counts(), (1, 1, 0));
-    bench.watch.want_back(false);
+    assert!(failure.text.contains("taken the card back"), "{failure}");
+    assert_eq!(bench.watch.counts(), (1, 1, 1));
+    bench.watch.take_back(false);
     assert_continues(&mut bench, got.len() + more.len());
     bench.assert_allowed();
 }

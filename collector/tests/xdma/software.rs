@@ -12,7 +12,7 @@ use qrng_card::pci::PciCard;
 use qrng_collector::source::xdma::Clock;
 use qrng_collector::source::xdma::channel;
 use qrng_collector::source::xdma::function::{
-    Bar, Control, DmaMemory, Function, Model, Registers, Slot,
+    Bar, Control, DmaMemory, Function, Model, NOBODY, Registers, Slot,
 };
 use qrng_collector::source::xdma::ring::MEMORY;
 use qrng_collector::source::{Failure, Fault};
@@ -101,7 +101,8 @@ struct Watched {
     opened: usize,
     closed: usize,
     cut_off: usize,
-    wanted_back: bool,
+    taken_back: bool,
+    unresettable: bool,
     memory: Option<SharedMemory>,
 }
 
@@ -112,9 +113,14 @@ impl Watch {
         (watched.opened, watched.closed, watched.cut_off)
     }
 
-    /// The kernel wants the card back, or no longer.
-    pub fn want_back(&self, wanted: bool) {
-        self.0.lock().unwrap().wanted_back = wanted;
+    /// The kernel takes the card back, or lends it again.
+    pub fn take_back(&self, taken: bool) {
+        self.0.lock().unwrap().taken_back = taken;
+    }
+
+    /// From now on the kernel can't reset the card.
+    pub fn forbid_resets(&self) {
+        self.0.lock().unwrap().unresettable = true;
     }
 
     /// The memory of the card that was opened last.
@@ -131,24 +137,31 @@ struct Whole {
 }
 
 impl Control for Whole {
-    fn wanted_back(&mut self) -> bool {
-        self.watch.0.lock().unwrap().wanted_back
+    fn is_taken_back(&mut self) -> bool {
+        self.watch.0.lock().unwrap().taken_back
     }
 
     fn cut_off(&mut self) {
-        self.watch.0.lock().unwrap().cut_off += 1;
-        self.card.lock().reset();
+        let mut watched = self.watch.0.lock().unwrap();
+        watched.cut_off += 1;
+        if !watched.unresettable {
+            self.card.lock().reset();
+        }
     }
 }
 
 /// A BAR of the software card.
 struct CardBar {
     card: Shared<ChipCard>,
+    watch: Watch,
     bar: u8,
 }
 
 impl Registers for CardBar {
     fn read(&mut self, offset: u32) -> u32 {
+        if self.watch.0.lock().unwrap().taken_back {
+            return NOBODY;
+        }
         self.card.lock().read32(self.bar, offset.into())
     }
 
@@ -179,7 +192,9 @@ impl Slot for CardSlot {
         if card.gone() {
             return Err(Failure::new(Fault::Unavailable, "there is no card"));
         }
-        card.reset();
+        if !self.watch.0.lock().unwrap().unresettable {
+            card.reset();
+        }
         let memory = SharedMemory::new();
         card.attach(memory.clone());
         let model = Model::from_id(qrng_collector::sysfs::pci::Id {
@@ -190,6 +205,7 @@ impl Slot for CardSlot {
             reach: bar.size as usize,
             registers: Box::new(CardBar {
                 card: shared.clone(),
+                watch: self.watch.clone(),
                 bar: bar.index,
             }),
         });

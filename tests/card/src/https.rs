@@ -206,7 +206,8 @@ impl Serving {
         while !self.stop.load(Ordering::SeqCst) {
             match (self.card.lock().gone(), &listener) {
                 (true, _) => listener = None,
-                (false, None) => listener = Some(TcpListener::bind(address)?),
+                // Somebody else may have the port for a while.
+                (false, None) => listener = TcpListener::bind(address).ok(),
                 (false, Some(listener)) => {
                     self.accept(listener)?;
                     continue;

@@ -4,12 +4,14 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use qrng_card::control::Control;
 use qrng_card::usbip;
 use tempfile::TempDir;
 use vfio_user::Client;
 
+const PATIENCE: Duration = Duration::from_secs(60);
 const CONFIG: u32 = 7;
 
 /// A running card, killed when dropped.
@@ -110,6 +112,51 @@ fn a_usb_device_says_where_it_listens() {
     let address = card.ready.split(['=', ' ']).nth(2).unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
     assert_eq!(usbip::import(&mut stream).unwrap().speed, 3);
+    let (status, said) = card.quit();
+    assert_eq!(status, Some(0), "{said}");
+}
+
+#[test]
+fn a_usb_device_is_plugged_into_the_kernels_port_and_again_when_it_is_back() {
+    let vhci = TempDir::new().unwrap();
+    let file = vhci.path().join("attach");
+    let card = Card::start(&format!("usb --attach 3 --vhci {}", vhci.path().display()));
+    assert_eq!(card.ready, "ready port=3 control=control\n");
+    let attached = || std::fs::read_to_string(&file).unwrap_or_default();
+    let words: Vec<_> = attached().split(' ').map(str::to_owned).collect();
+    assert!(
+        matches!(&words[..], [port, _, device, speed]
+        if port == "3" && device == "65537" && speed == "3"),
+        "{words:?}"
+    );
+    std::fs::remove_file(&file).unwrap();
+    card.control().ask("fault gone").unwrap();
+    card.control().ask("clear").unwrap();
+    let start = Instant::now();
+    while !attached().starts_with("3 ") {
+        assert!(start.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn an_appliance_makes_its_certificates_and_listens() {
+    let directory = TempDir::new().unwrap();
+    let place = directory.path().display();
+    let card = Card::start(&format!(
+        "appliance --listen 127.0.0.1:0 --ask-certificate --dir {place}"
+    ));
+    let address = card.ready.split(['=', ' ']).nth(2).unwrap();
+    TcpStream::connect(address).unwrap();
+    for name in [
+        "ca.pem",
+        "server.pem",
+        "client.pem",
+        "client.key",
+        "other-ca.pem",
+    ] {
+        assert!(directory.path().join(name).exists(), "{name}");
+    }
     let (status, said) = card.quit();
     assert_eq!(status, Some(0), "{said}");
 }

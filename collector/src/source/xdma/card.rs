@@ -6,14 +6,20 @@
 
 use std::time::{Duration, Instant};
 
+use super::channel::Channel;
 use super::chip::{About, Mode, Startup, Status};
-use super::function::Function;
+use super::function::{Function, Model};
 use super::pace::Pace;
+use super::ring;
 use super::stream::{Means, Stream};
 use crate::source::{Failure, Fault};
 
-/// How often the generator's status is looked at, and whether the kernel wants the card back.
+/// How often the generator's status is looked at.
 const CHECK: Duration = Duration::from_millis(250);
+/// How long an engine may take to end a buffer that it was filling when the card was opened: many times what that takes.
+const IDLE_LIMIT: Duration = Duration::from_millis(100);
+/// How often it is looked at.
+const IDLE_POLL: Duration = Duration::from_millis(1);
 
 /// A card being driven.
 pub struct Card {
@@ -27,7 +33,11 @@ pub struct Card {
 }
 
 enum Phase {
-    Starting(Startup),
+    Starting {
+        startup: Startup,
+        /// Until when the engine must be idle, once the generator is up.
+        limit: Option<Instant>,
+    },
     Streaming {
         stream: Stream,
         /// Bytes yet to throw away.
@@ -40,7 +50,10 @@ impl Card {
     pub fn new(mut function: Function, mode: Mode, now: Instant) -> Self {
         Self {
             about: About::read(&mut *function.user),
-            phase: Phase::Starting(Startup::new(mode)),
+            phase: Phase::Starting {
+                startup: Startup::new(mode),
+                limit: None,
+            },
             mode,
             status: None,
             pace: Pace::new(function.model.rate(), now),
@@ -64,6 +77,11 @@ impl Card {
         matches!(self.phase, Phase::Streaming { .. })
     }
 
+    /// Which card it is.
+    pub fn model(&self) -> Model {
+        self.function.model
+    }
+
     /// Where it is, for people.
     pub fn place(&self) -> &str {
         &self.function.place
@@ -73,8 +91,19 @@ impl Card {
     /// be taken, or as many as the ring should hold. Otherwise call again at the time given.
     ///
     /// # Errors
-    /// The card is gone, wanted back, unhealthy or silent, or its engine has failed.
+    /// The card is gone, unhealthy or silent, or its engine has failed.
     pub fn advance(&mut self, wanted: usize, now: Instant) -> Result<Option<Instant>, Failure> {
+        let next = self.go_on(wanted, now);
+        next.map_err(|failure| match failure.fault {
+            Fault::Gone if self.function.control.is_taken_back() => Failure::new(
+                Fault::Gone,
+                "the kernel has taken the card back: it was unplugged or is to get another driver",
+            ),
+            _ => failure,
+        })
+    }
+
+    fn go_on(&mut self, wanted: usize, now: Instant) -> Result<Option<Instant>, Failure> {
         if now >= self.next_check {
             self.next_check = now + CHECK;
             self.check()?;
@@ -84,11 +113,18 @@ impl Card {
             memory: &*self.function.memory,
         };
         let (stream, discard) = match &mut self.phase {
-            Phase::Starting(startup) => {
+            Phase::Starting { startup, limit } => {
                 if let Some(until) = startup.advance(&mut *self.function.user, now)? {
                     return Ok(Some(until));
                 }
-                let stream = Stream::start(means, now)?;
+                let limit = *limit.get_or_insert(now + IDLE_LIMIT);
+                let Some(stream) = Stream::start(means, now)? else {
+                    return if now < limit {
+                        Ok(Some(limit.min(now + IDLE_POLL)))
+                    } else {
+                        Err(never_idle())
+                    };
+                };
                 self.pace = Pace::new(self.function.model.rate(), now);
                 self.phase = Phase::Streaming {
                     stream,
@@ -133,12 +169,6 @@ impl Card {
     }
 
     fn check(&mut self) -> Result<(), Failure> {
-        if self.function.control.wanted_back() {
-            return Err(Failure::new(
-                Fault::Gone,
-                "the kernel wants the card back: it was unplugged or is to get another driver",
-            ));
-        }
         if self.is_up() {
             let status = Status::read(&mut *self.function.user)?;
             self.status = Some(status);
@@ -147,18 +177,112 @@ impl Card {
         Ok(())
     }
 
-    /// Stops the card, so that it no longer writes to memory, and wipes that.
+    /// Stops the card, keeps it from memory, and wipes that.
     pub fn stop(mut self) -> Function {
-        if let Phase::Streaming { stream, .. } = &mut self.phase {
-            let means = &mut Means {
-                config: &mut *self.function.config,
-                memory: &*self.function.memory,
-            };
-            if !stream.stop(means) {
-                self.function.control.cut_off();
+        // It ends the buffer under way first, and without data never; so it is not waited for, but cut off.
+        Channel(&mut *self.function.config).stop();
+        self.function.control.cut_off();
+        ring::wipe_all(&*self.function.memory);
+        self.function
+    }
+}
+
+fn never_idle() -> Failure {
+    Failure::new(
+        Fault::Io,
+        format!(
+            "the DMA engine does not end what was begun before within {} ms, and the card can't be reset: \
+             if that stays, power the host off and on",
+            IDLE_LIMIT.as_millis()
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::AtomicU64;
+
+    use super::super::channel;
+    use super::super::chip::register as chip;
+    use super::super::function::{Control, DmaMemory, Registers};
+    use super::*;
+
+    /// Registers that hold what was written; the status is what it is.
+    struct Held {
+        values: BTreeMap<u32, u32>,
+        status: u32,
+    }
+
+    impl Held {
+        fn new(status: u32, values: &[(u32, u32)]) -> Box<Self> {
+            let values = values.iter().copied().collect();
+            Box::new(Self { values, status })
+        }
+    }
+
+    impl Registers for Held {
+        fn read(&mut self, offset: u32) -> u32 {
+            self.values.get(&offset).copied().unwrap_or(0)
+        }
+        fn write(&mut self, offset: u32, value: u32) {
+            if offset != self.status {
+                self.values.insert(offset, value);
             }
         }
-        super::ring::wipe_all(&*self.function.memory);
-        self.function
+    }
+
+    struct Plain(Vec<AtomicU64>);
+
+    impl DmaMemory for Plain {
+        fn address(&self) -> u64 {
+            0
+        }
+        fn words(&self) -> &[AtomicU64] {
+            &self.0
+        }
+    }
+
+    impl Control for () {
+        fn is_taken_back(&mut self) -> bool {
+            false
+        }
+        fn cut_off(&mut self) {}
+    }
+
+    #[test]
+    fn an_engine_that_never_becomes_idle_is_told_after_its_limit() {
+        let ready = 1 << 12 | 1;
+        let busy = 1;
+        let function = Function {
+            user: Held::new(chip::STATUS, &[(chip::STATUS, ready)]),
+            config: Held::new(
+                channel::register::STATUS,
+                &[
+                    (channel::register::IDENTIFIER, 0x1FC1_8000),
+                    (channel::register::STATUS, busy),
+                ],
+            ),
+            control: Box::new(()),
+            memory: Box::new(Plain(
+                (0..ring::MEMORY / 8).map(|_| AtomicU64::new(0)).collect(),
+            )),
+            model: Model::Q40M,
+            place: String::new(),
+        };
+        let start = Instant::now();
+        let mut card = Card::new(function, Mode::Rng, start);
+        let mut now = start;
+        let failure = loop {
+            match card.advance(1, now) {
+                Ok(Some(next)) => now = next,
+                Ok(None) => panic!("there are no bytes"),
+                Err(failure) => break failure,
+            }
+        };
+        assert_eq!(failure.fault, Fault::Io);
+        assert!(failure.text.contains("begun before"), "{failure}");
+        // The pauses of the initialisation, and then the limit.
+        assert_eq!(now - start, Duration::from_millis(500) + IDLE_LIMIT);
     }
 }

@@ -12,8 +12,8 @@
 //! complete at once, from memory and without a system call; an interrupt for each would cost more than it saves, and an
 //! interrupt less is a path less that can fail.
 
-use super::chip::{ALL_ONES, gone};
-use super::function::{Bar, Registers};
+use super::chip::gone;
+use super::function::{Bar, NOBODY, Registers};
 use crate::source::{Failure, Fault};
 
 /// Offsets of the registers, each 32 bits, little-endian.
@@ -81,7 +81,10 @@ mod status {
 const START: u32 =
     control::RUN | control::STOPPED | control::COMPLETED | control::POLL_MODE | status::ERRORS;
 
-/// The numbers of the config BAR and of the user BAR before it, among `bars`, the BARs that the card has, in order.
+/// The register that stops the engine, and what is written there.
+pub const STOP: (u32, u32) = (register::CONTROL_CLEAR, control::RUN);
+
+/// The numbers of the user BAR and of the config BAR behind it, among `bars`, the BARs that the card has, in order.
 ///
 /// They are looked at from the last to the first, because the config BAR is behind the user BAR, whose registers
 /// [`register::INTERRUPT_BLOCK`] and [`register::CONFIG_BLOCK`] would not be.
@@ -96,7 +99,7 @@ pub fn find(bars: &mut [Bar]) -> Result<(usize, usize), Failure> {
         }
         let mut read = |offset| bar.registers.read(offset);
         let interrupt = read(register::INTERRUPT_BLOCK);
-        ones |= interrupt == ALL_ONES;
+        ones |= interrupt == NOBODY;
         if interrupt >> 16 != INTERRUPT_ID || read(register::CONFIG_BLOCK) >> 16 != CONFIG_ID {
             continue;
         }
@@ -132,7 +135,7 @@ impl Channel<'_> {
     /// The card is gone or has no such channel.
     pub fn check(&mut self) -> Result<(), Failure> {
         match self.0.read(register::IDENTIFIER) {
-            ALL_ONES => Err(gone()),
+            NOBODY => Err(gone()),
             id if id >> 16 == CHANNEL_ID && id & STREAM != 0 => Ok(()),
             id => Err(strange(&format!(
                 "card-to-host channel 0 is none for streams: {id:#010x}"
@@ -162,7 +165,8 @@ impl Channel<'_> {
 
     /// Asks the engine to stop. It ends the descriptor under way first, so it may stay busy as long as no data comes.
     pub fn stop(&mut self) {
-        self.0.write(register::CONTROL_CLEAR, control::RUN);
+        let (register, value) = STOP;
+        self.0.write(register, value);
     }
 
     /// Whether the engine does nothing, whatever errors it met.
@@ -171,7 +175,7 @@ impl Channel<'_> {
     /// The card is gone.
     pub fn idle(&mut self) -> Result<bool, Failure> {
         match self.0.read(register::STATUS) {
-            ALL_ONES => Err(gone()),
+            NOBODY => Err(gone()),
             word => Ok(word & status::BUSY == 0),
         }
     }
@@ -183,7 +187,7 @@ impl Channel<'_> {
     /// The card is gone, or the engine has met an error.
     pub fn busy(&mut self) -> Result<bool, Failure> {
         let word = self.0.read(register::STATUS);
-        if word == ALL_ONES {
+        if word == NOBODY {
             return Err(gone());
         }
         if word & status::ERRORS == 0 {
@@ -258,7 +262,7 @@ mod tests {
         let half = [CONFIG[0], (0x3000, 0x1FC2_0000)];
         let mut bars = [bar(0x10000, &[]), bar(0x10000, &half)];
         assert_eq!(fault(&mut bars), Fault::Unavailable);
-        let ones = [(0x2000, ALL_ONES), (0x3000, ALL_ONES)];
+        let ones = [(0x2000, NOBODY), (0x3000, NOBODY)];
         assert_eq!(fault(&mut [bar(0x10000, &ones)]), Fault::Gone);
         let memory = (register::IDENTIFIER, 0x1FC1_0006);
         assert!(
@@ -285,6 +289,6 @@ mod tests {
         assert_eq!(told.fault, Fault::Io);
         assert!(told.text.contains("magic number"), "{told}");
         assert!(told.text.contains("could not be fetched"), "{told}");
-        assert_eq!(status(ALL_ONES).unwrap_err().fault, Fault::Gone);
+        assert_eq!(status(NOBODY).unwrap_err().fault, Fault::Gone);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::function::Registers;
+use super::function::{NOBODY, Registers};
 use crate::source::{Failure, Fault};
 
 /// Offsets of the registers, each 32 bits, little-endian.
@@ -44,9 +44,6 @@ const SPI_GENERATE: u32 = 1 << 7 | 1;
 const CHIPS_AUTO: u32 = 0;
 /// [`register::STATUS`]: ready.
 const READY: u32 = 1 << 12;
-
-/// What a register of a card that is gone reads as.
-pub const ALL_ONES: u32 = u32::MAX;
 
 /// How long the generator may take to become ready.
 pub const READY_LIMIT: Duration = Duration::from_secs(1);
@@ -155,11 +152,17 @@ impl Startup {
         now: Instant,
     ) -> Result<Option<Instant>, Failure> {
         let steps = steps(self.mode);
+        let mut written = false;
         loop {
             let step = steps.get(self.next).copied().unwrap_or(Step::Ready);
             match step {
-                Step::Write(offset, value) => registers.write(offset, value),
+                Step::Write(offset, value) => {
+                    registers.write(offset, value);
+                    written = true;
+                }
                 Step::Confirm(offset, value) => confirm(registers, offset, value)?,
+                // A wait begins after the write before it, which may have taken its time: at the next call.
+                Step::Wait(_) if written => return Ok(Some(now)),
                 Step::Wait(time) => {
                     let until = *self.until.get_or_insert(now + time);
                     if now < until {
@@ -187,7 +190,7 @@ impl Startup {
 fn confirm(registers: &mut dyn Registers, offset: u32, value: u32) -> Result<(), Failure> {
     match registers.read(offset) {
         found if found == value => Ok(()),
-        ALL_ONES => Err(gone()),
+        NOBODY => Err(gone()),
         found => Err(Failure::new(
             Fault::Unhealthy,
             format!(
@@ -225,7 +228,7 @@ impl Status {
     pub fn read(registers: &mut dyn Registers) -> Result<Self, Failure> {
         let word = registers.read(register::STATUS);
         // Bits 13 to 19 are reserved, so a card that is there does not read as all ones.
-        if word == ALL_ONES {
+        if word == NOBODY {
             return Err(gone());
         }
         Ok(Self {
@@ -320,7 +323,7 @@ mod tests {
         assert_eq!(serial(words).as_deref(), Some("12345678911"));
         // What is not printable is no number.
         assert_eq!(serial([0x0033_3231, 0x0037_3635, 0x3131_3938]), None);
-        assert_eq!(serial([ALL_ONES; 3]), None);
+        assert_eq!(serial([NOBODY; 3]), None);
         assert_eq!(serial([0; 3]), None);
     }
 
@@ -352,7 +355,7 @@ mod tests {
         let status = Status::read(&mut Fixed(0x0030_1003)).unwrap();
         assert_eq!(status.check().unwrap_err().fault, Fault::Unhealthy);
         assert_eq!(
-            Status::read(&mut Fixed(ALL_ONES)).unwrap_err().fault,
+            Status::read(&mut Fixed(NOBODY)).unwrap_err().fault,
             Fault::Gone
         );
     }

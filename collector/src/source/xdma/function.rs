@@ -6,14 +6,7 @@ use std::time::Instant;
 use crate::source::Failure;
 use crate::sysfs::pci::{CHIP_CARD_40M, CHIP_CARD_240M, Id};
 
-/// 32-bit registers that are read and written whole, as numbers of the host's byte order.
-pub trait Registers: Send {
-    /// Reads the register at `offset`. A read may change the device. One that is gone reads as all ones.
-    fn read(&mut self, offset: u32) -> u32;
-
-    /// Writes the register at `offset`.
-    fn write(&mut self, offset: u32, value: u32);
-}
+pub use crate::source::pcie::registers::{NOBODY, Registers};
 
 /// A BAR of which it is not known yet what it is for.
 pub struct Bar {
@@ -39,15 +32,15 @@ pub trait DmaMemory: Send {
 
 /// What can be done to an open card as a whole.
 pub trait Control: Send {
-    /// Whether the kernel wants the card back: it was unplugged, or is to get another driver. Whoever is asked must let go
-    /// of it at once, because the kernel waits.
-    fn wanted_back(&mut self) -> bool;
+    /// Whether the kernel has taken the card back, because it was unplugged or is to get another driver. Its registers then
+    /// read as those of a card that is gone.
+    fn is_taken_back(&mut self) -> bool;
 
-    /// Keeps the card from reaching memory, whatever its engine does, by means beyond the engine: no bus mastering, a reset.
+    /// Keeps the card from reaching memory, whatever its engine does: it masters the bus no more.
     fn cut_off(&mut self);
 }
 
-/// An open card. Dropping it closes the card, then makes the memory unreachable for it, then gives that back: the order of the
+/// An open card, just reset if it can be. Dropping it closes the card, then makes the memory unreachable for it, then gives that back: the order of the
 /// fields.
 pub struct Function {
     /// The BAR with the generator's registers.

@@ -338,3 +338,6 @@ fn copy(memory: &dyn DmaMemory, offset: usize, out: &mut [u8]) {
         tail.copy_from_slice(&bytes[..tail.len()]);
     }
 }
+
+#[cfg(test)]
+mod tests;

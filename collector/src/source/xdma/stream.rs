@@ -10,9 +10,8 @@ use crate::source::{Failure, Fault};
 /// How long no byte comes before the stream counts as stalled.
 pub const STALL: Duration = Duration::from_secs(1);
 
-/// How often a stopping engine is looked at: the time of some register reads is more than it needs for its last buffer,
-/// unless no data comes.
-const STOP_POLLS: usize = 16;
+/// How long no byte comes before the engine is asked why: it may have found the end of its list just before that was moved.
+const LATE: Duration = Duration::from_millis(2);
 
 /// How many buffers are given back to the engine at a time.
 const GRANT: usize = BUFFERS / 16;
@@ -23,6 +22,8 @@ pub struct Stream {
     ring: Ring,
     /// When a buffer was last completed, or the engine started.
     last: Instant,
+    /// The engine had completed all that it had, so it has stopped, or is about to.
+    stopped: bool,
 }
 
 /// What the stream works with: the engine's registers and the memory.
@@ -34,26 +35,24 @@ pub struct Means<'a> {
 }
 
 impl Stream {
-    /// Sets the ring up and starts the engine.
+    /// Sets the ring up and starts the engine. None: it still fills a buffer of somebody before; that ends when data comes.
     ///
     /// # Errors
-    /// The card is gone, its engine is none for streams, or is at work for somebody else.
-    pub fn start(means: &mut Means<'_>, now: Instant) -> Result<Self, Failure> {
+    /// The card is gone, or its engine is none for streams.
+    pub fn start(means: &mut Means<'_>, now: Instant) -> Result<Option<Self>, Failure> {
         let mut channel = Channel(means.config);
         channel.check()?;
         channel.stop();
         if !channel.idle()? {
-            return Err(Failure::new(
-                Fault::Io,
-                "the DMA engine is at work on something begun before; the card is opened anew, which resets it",
-            ));
+            return Ok(None);
         }
         let mut stream = Self {
             ring: Ring::new(means.memory),
             last: now,
+            stopped: false,
         };
         stream.run(means, now);
-        Ok(stream)
+        Ok(Some(stream))
     }
 
     /// Starts the idle engine at the first buffer that is not complete.
@@ -61,6 +60,7 @@ impl Stream {
         let (first, count) = self.ring.restart(means.memory);
         Channel(means.config).start(first, count);
         self.last = now;
+        self.stopped = false;
     }
 
     /// Bytes that can be taken.
@@ -82,9 +82,11 @@ impl Stream {
             Channel(means.config).busy()?;
         }
         let mut new = self.ring.advance(means.memory)?;
-        if new == 0 && self.ring.engine_has_room() {
-            new = self.look(means, now)?;
+        let late = new == 0 && now - self.last >= LATE;
+        if (self.stopped || late) && self.ring.engine_has_room() {
+            new += self.look(means, now)?;
         }
+        self.stopped |= !self.ring.engine_has_room();
         if new > 0 {
             self.last = now;
         } else if self.ring.engine_has_room() && now - self.last >= STALL {
@@ -131,13 +133,5 @@ impl Stream {
         let count = self.ring.discard(memory, most);
         self.ring.grant(memory, GRANT);
         count
-    }
-
-    /// Stops the engine. False: it has not stopped, because it waits for data in the midst of a buffer; only a reset ends that.
-    pub fn stop(&mut self, means: &mut Means<'_>) -> bool {
-        let mut channel = Channel(means.config);
-        channel.stop();
-        // A card that is gone writes nothing.
-        (0..STOP_POLLS).any(|_| channel.idle().unwrap_or(true))
     }
 }

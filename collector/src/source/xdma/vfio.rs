@@ -4,6 +4,7 @@
 //!  /dev/vfio/vfio   container: one address space for devices  ── Memory   [memory]
 //!  /dev/vfio/N      group: what the IOMMU can only guard together
 //!        └─ device  registers, configuration space            ── Device   [device]
+//!  all three, until somebody ends it                          ── Lease    [lease]
 //! ```
 //!
 //! An IOMMU is required: then the card reaches the memory that is mapped for it and nothing else, whatever its engine does.
@@ -25,12 +26,12 @@ use nix::errno::Errno;
 mod abi;
 mod device;
 mod find;
+mod lease;
 #[allow(unsafe_code)] // Memory that a device writes.
 mod memory;
 
-use device::Device;
+use device::{Device, OpenError};
 use find::{Place, unavailable};
-use memory::Memory;
 
 use super::channel;
 use super::function::{Function, Slot};
@@ -164,16 +165,21 @@ fn open(roots: &Roots, wanted: Option<Address>) -> Result<Function, Failure> {
         ))
     };
     let file = abi::open_device(&group, &name).map_err(|e| refused(&e))?;
-    let memory = Memory::new(container, group).map_err(|e| no_memory(&place, &e))?;
-    let device = Device::new(file).map_err(|e| refused(&e))?;
-    let mut bars = device.bars().map_err(|e| refused(&e))?;
+    let (device, memory) = Device::new(file, group, container).map_err(|error| match error {
+        OpenError::Memory(error) => no_memory(&place, &error),
+        OpenError::Refused(error) => refused(&error),
+    })?;
+    let regions = device.regions().map_err(|e| refused(&e))?;
+    let mut bars: Vec<_> = regions.iter().map(|region| device.bar(*region)).collect();
     let (user, config) = channel::find(&mut bars)?;
+    let (stop, run) = channel::STOP;
+    device.stop_by(regions[config], stop, run);
     let config = bars.swap_remove(config).registers;
     Ok(Function {
         user: bars.swap_remove(user).registers,
         config,
         control: Box::new(device),
-        memory: Box::new(memory),
+        memory,
         model: place.model,
         place: place.address.to_string(),
     })

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use qrng::units::parse_rate;
+use qrng_card::appliance::ApplianceConfig;
 use qrng_card::chip::{ChipConfig, Layout, Model};
 use qrng_card::module::{MODULES, ModuleConfig};
 use qrng_card::usb::UsbConfig;
@@ -67,6 +68,15 @@ impl Common {
     }
 }
 
+/// A card in software is for this machine only.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|e| format!("{e}"))?;
+    match address.ip().is_loopback() {
+        true => Ok(address),
+        false => Err(format!("{} is no loopback address", address.ip())),
+    }
+}
+
 /// Which card.
 #[derive(Debug, Subcommand)]
 pub enum Card {
@@ -76,6 +86,8 @@ pub enum Card {
     Chip(Chip),
     /// Quantis USB-4M, by USB/IP.
     Usb(Usb),
+    /// Quantis appliance, by HTTPS.
+    Appliance(Appliance),
 }
 
 #[derive(Debug, Args)]
@@ -167,7 +179,7 @@ impl Chip {
 #[group(required = true, multiple = true)]
 pub struct Where {
     /// Where clients of USB/IP connect, such as 127.0.0.1:0.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = loopback)]
     pub listen: Option<SocketAddr>,
     /// Attach it to this port of the kernel's virtual host controller.
     #[arg(long, value_name = "PORT")]
@@ -199,6 +211,40 @@ impl Usb {
             seed: common.seed,
             serial: self.serial.clone().unwrap_or(real.serial),
             ..UsbConfig::default()
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Appliance {
+    /// Where clients of HTTPS connect, such as 127.0.0.1:0.
+    #[arg(long, value_name = "ADDRESS", value_parser = loopback)]
+    pub listen: SocketAddr,
+    /// An existing directory for the certificates that are made: ca.pem, server.pem, server.key, client.pem, client.key,
+    /// other-ca.pem.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub dir: PathBuf,
+    /// Serve only clients with a certificate of the same authority, such as client.pem.
+    #[arg(long)]
+    pub ask_certificate: bool,
+    /// Use a certificate that has expired.
+    #[arg(long)]
+    pub expired: bool,
+    /// Speak TLS 1.2, which is too old.
+    #[arg(long)]
+    pub old_tls: bool,
+    /// Answer `streambytes` with a JSON array.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Appliance {
+    pub fn config(&self, common: &Common) -> Result<ApplianceConfig> {
+        Ok(ApplianceConfig {
+            rate: common.rate(qrng_card::appliance::APPLIANCE_RATE, 1)?,
+            seed: common.seed,
+            json: self.json,
+            ..Default::default()
         })
     }
 }
@@ -235,6 +281,7 @@ mod tests {
     #[test]
     fn a_usb_device_is_somewhere() {
         assert!(Arguments::try_parse_from(["x", "usb"]).is_err());
+        assert!(Arguments::try_parse_from(["x", "usb", "--listen", "0.0.0.0:0"]).is_err());
         let arguments = parsed("x usb --attach 0 --serial ABC");
         let Card::Usb(usb) = &arguments.card else {
             panic!("not a USB device: {arguments:?}");

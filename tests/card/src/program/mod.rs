@@ -12,7 +12,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use qrng_card::appliance::Appliance;
+use qrng_card::certificates;
 use qrng_card::chip::ChipCard;
+use qrng_card::https::{HttpsServer, Tls};
 use qrng_card::module::ModuleCard;
 use qrng_card::usb::UsbCard;
 use qrng_card::{Device, PciCard, Shared, control, usbip, vfio};
@@ -39,6 +42,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             pci(&supervisor, common, card, &chip.socket)
         }
         Card::Usb(usb) => usb_card(&supervisor, common, usb),
+        Card::Appliance(wanted) => appliance(&supervisor, common, wanted),
     }
 }
 
@@ -78,6 +82,32 @@ fn usb_card(supervisor: &Supervisor, common: &Common, usb: &Usb) -> Result<ExitC
         supervisor.spawn("vhci", move || port.keep(&card, plugged))?;
     }
     finish(supervisor, common, &card, &ready.join(" "))
+}
+
+fn appliance(
+    supervisor: &Supervisor,
+    common: &Common,
+    wanted: &arguments::Appliance,
+) -> Result<ExitCode> {
+    let card = Shared::real_time(Appliance::new(wanted.config(common)?));
+    let (authority, identity) = certificates::write_set(&wanted.dir)
+        .with_context(|| format!("no certificates in {}", wanted.dir.display()))?;
+    let server = match wanted.expired {
+        true => authority.expired_server(&["localhost", "127.0.0.1", "::1"])?,
+        false => identity,
+    };
+    let client_authority = wanted.ask_certificate.then(|| authority.certificate());
+    let tls = Tls {
+        server,
+        client_authority,
+    };
+    let server = HttpsServer::start(&card, wanted.listen, &tls)?;
+    if wanted.old_tls {
+        server.speak_old(&tls)?;
+    }
+    let address = format!("address={}", server.address());
+    supervisor.spawn("https", move || Ok(server.wait()?))?;
+    finish(supervisor, common, &card, &address)
 }
 
 /// A socket that a killed card left behind is in the way.

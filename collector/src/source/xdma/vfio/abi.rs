@@ -24,7 +24,6 @@ pub const CONFIG_REGION: u32 = 7;
 const REQUEST_IRQ: u32 = 4;
 
 const GROUP_VIABLE: u32 = 1;
-const DEVICE_RESETS: u32 = 1;
 const DEVICE_IS_PCI: u32 = 1 << 1;
 const REGION_READS: u32 = 1;
 const REGION_WRITES: u32 = 1 << 1;
@@ -111,7 +110,6 @@ mod raw {
     ioctl_readwrite_bad!(device_get_info, request_code_none!(b';', 107), DeviceInfo);
     ioctl_readwrite_bad!(device_get_region, request_code_none!(b';', 108), RegionInfo);
     ioctl_write_ptr_bad!(device_set_irqs, request_code_none!(b';', 110), IrqSet);
-    ioctl_none_bad!(device_reset, request_code_none!(b';', 111));
     ioctl_write_ptr_bad!(map_dma, request_code_none!(b';', 113), DmaMap);
     ioctl_readwrite_bad!(unmap_dma, request_code_none!(b';', 114), DmaUnmap);
 }
@@ -156,24 +154,12 @@ pub fn open_device(group: &File, name: &CStr) -> nix::Result<File> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) }.into())
 }
 
-/// What a device is.
-#[derive(Debug, Clone, Copy)]
-pub struct DeviceInfo {
-    /// A PCI function.
-    pub is_pci: bool,
-    /// It can be reset.
-    pub resets: bool,
-}
-
-/// Asks what the device is.
-pub fn device_info(device: &File) -> nix::Result<DeviceInfo> {
+/// Whether the device is a PCI function.
+pub fn is_pci(device: &File) -> nix::Result<bool> {
     let mut info = sized!(DeviceInfo {});
     // SAFETY: the structure is as long as it says, and the kernel writes no more than that.
     unsafe { raw::device_get_info(device.as_raw_fd(), &mut info) }?;
-    Ok(DeviceInfo {
-        is_pci: info.flags & DEVICE_IS_PCI != 0,
-        resets: info.flags & DEVICE_RESETS != 0,
-    })
+    Ok(info.flags & DEVICE_IS_PCI != 0)
 }
 
 /// A region of a device: a BAR or the configuration space.
@@ -208,13 +194,6 @@ pub fn notify_request(device: &File, event: BorrowedFd<'_>) -> nix::Result<()> {
     // SAFETY: the structure is as long as it says, its one element included, and the kernel only reads it. The kernel keeps
     // a reference of its own to the event.
     unsafe { raw::device_set_irqs(device.as_raw_fd(), &set) }?;
-    Ok(())
-}
-
-/// Resets the device.
-pub fn reset(device: &File) -> nix::Result<()> {
-    // SAFETY: there is no argument.
-    unsafe { raw::device_reset(device.as_raw_fd()) }?;
     Ok(())
 }
 

@@ -8,43 +8,44 @@ use std::sync::atomic::AtomicU64;
 use memmap2::{Advice, MmapMut, MmapRaw};
 
 use super::abi;
+use super::lease::Lease;
 use crate::source::xdma::function::DmaMemory;
 use crate::source::xdma::ring::{self, MEMORY};
 
 /// Where the card finds it: low, because some of these engines fetch descriptors below 4 GiB only, and away from what x86 and
 /// ARM keep for interrupts. It is an address of the container's own, so it collides with nothing else.
-const IOVA: u64 = 0x0100_0000;
+pub const IOVA: u64 = 0x0100_0000;
 
-/// Zeroed memory, kept out of swap, core dumps and children, that the devices of a container reach.
+/// Zeroed memory, kept out of swap, core dumps and children, that the devices of a container reach while a loan lasts.
 ///
-/// Dropping it makes it unreachable for them, then wipes it, then gives it back.
+/// Dropping it ends the loan, so that no device reaches it, then wipes it, then gives it back.
 pub struct Memory {
-    container: File,
-    /// Without its group the container would forget what is mapped.
-    _group: File,
+    lease: Option<Lease>,
     map: MmapRaw,
 }
 
 impl Memory {
-    /// Makes it and maps it for the devices of `group` in `container`.
+    /// Makes it and maps it for the devices of `container`, whose loan is not known yet.
     ///
     /// # Errors
     /// More memory would be locked than is allowed, or the IOMMU can't map it.
-    pub fn new(container: File, group: File) -> io::Result<Self> {
+    pub fn new(container: &File) -> io::Result<Self> {
         let map = MmapMut::map_anon(MEMORY)?;
         map.advise(Advice::DontDump)?;
         // A child would share the pages, and a write by either side would give it others than the card has.
         map.advise(Advice::DontFork)?;
         map.lock()?;
         let map = MmapRaw::from(map);
-        // SAFETY: the mapping was just made, and goes to a `Memory`, which gives it out as atomics only and unmaps it for the
-        // devices before it gives it back.
-        unsafe { abi::map_dma(&container, map.as_mut_ptr(), IOVA, MEMORY as u64) }?;
-        Ok(Self {
-            container,
-            _group: group,
-            map,
-        })
+        // SAFETY: the mapping was just made, and goes to a `Memory`, which gives it out as atomics only. Until the container is
+        // closed the kernel keeps the pages for it, so a device that still reaches them reaches nothing of others.
+        unsafe { abi::map_dma(container, map.as_mut_ptr(), IOVA, MEMORY as u64) }?;
+        Ok(Self { lease: None, map })
+    }
+
+    /// The same, as long as this loan lasts.
+    pub fn lent_by(mut self, lease: Lease) -> Self {
+        self.lease = Some(lease);
+        self
     }
 }
 
@@ -64,9 +65,8 @@ impl DmaMemory for Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if let Err(error) = abi::unmap_dma(&self.container, IOVA, MEMORY as u64) {
-            // The kernel keeps the pages for the card until the container is closed, so nobody else gets them meanwhile.
-            log::warn!("the IOMMU does not unmap the card's memory: {error}");
+        if let Some(lease) = &self.lease {
+            lease.end();
         }
         ring::wipe_all(self);
     }

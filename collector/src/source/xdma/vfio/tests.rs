@@ -73,7 +73,7 @@ impl Drop for Slow {
 }
 
 impl Control for Slow {
-    fn wanted_back(&mut self) -> bool {
+    fn is_taken_back(&mut self) -> bool {
         false
     }
     fn cut_off(&mut self) {}

@@ -55,7 +55,7 @@ fn blocks(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, St
 fn played(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, String, Stats) {
     let (filler, user): (_, User<Block>) = ring(8, || Block::new(20));
     let script = Script::new(answers);
-    let stats = Stats::new(vec![script.identity().clone()], vec![]);
+    let stats = Stats::new(vec![script.identity().clone()]);
     let refine = Refine::new(None, Conditioning::NONE).unwrap();
     let output = Output {
         ring: &filler,
@@ -128,7 +128,7 @@ fn failures_are_counted_and_sensors_reported() {
 fn an_alarm_of_silence_does_not_hide_why_the_source_has_failed() {
     let (filler, user): (_, User<Block>) = ring(8, || Block::new(20));
     let script = Script::new(vec![]);
-    let stats = Stats::new(vec![script.identity().clone()], vec![]);
+    let stats = Stats::new(vec![script.identity().clone()]);
     let output = Output {
         ring: &filler,
         cut: CUT,

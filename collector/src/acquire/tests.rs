@@ -55,7 +55,7 @@ fn blocks(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, St
 fn played(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, String, Stats) {
     let (filler, user): (_, User<Block>) = ring(8, || Block::new(20));
     let script = Script::new(answers);
-    let stats = Stats::new(vec![script.identity().clone()], vec![]);
+    let stats = Stats::new(vec![script.identity().clone()]);
     let refine = Refine::new(None, Conditioning::NONE).unwrap();
     let output = Output {
         ring: &filler,
@@ -129,7 +129,7 @@ fn staged(settings: Option<Settings>, play: impl FnOnce(&mut Acquire<'_>)) {
     // Nobody takes blocks, so there must be enough.
     let (filler, _user): (_, User<Block>) = ring(16, || Block::new(20));
     let script = Script::new(vec![]);
-    let stats = Stats::new(vec![script.identity().clone()], vec![]);
+    let stats = Stats::new(vec![script.identity().clone()]);
     let output = Output {
         ring: &filler,
         cut: CUT,
@@ -164,7 +164,7 @@ fn pauses_grow_until_bytes_are_served() {
 #[test]
 fn an_alarm_of_silence_does_not_hide_why_the_source_has_failed() {
     let settings = Settings {
-        expected_rate: Some(1000),
+        expected_rate: Some(50_000),
         ..Settings::new("script")
     };
     staged(Some(settings), |acquire| {

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use qrng_collector::config::{Config, Driver};
+use qrng_collector::sender::check_keys;
 use qrng_collector::source::pcie::find;
 use qrng_collector::sysfs::pci::Address;
+use qrng_daemon::Psk;
 
 use super::host::Host;
 use super::report::{Card, Problem};
@@ -28,7 +30,8 @@ impl Wanted {
 
     /// What the configuration in `file` names. If that is wrong, whatever there is.
     pub fn by(file: &Path) -> Self {
-        match Config::load(file) {
+        let psk = Psk::from_environment();
+        match Config::load(file, &|files| Ok(check_keys(files, &psk))) {
             Ok(config) => {
                 let sources = config.sources.into_iter();
                 Self {

@@ -4,11 +4,14 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use nix::sys::signal::{SigSet, Signal};
+
+use crate::{Manager, Progress};
 
 /// Signals within this time are one request to end.
 const ONE_REQUEST: Duration = Duration::from_secs(1);
@@ -55,13 +58,9 @@ impl Supervisor {
     /// # Errors
     /// The kernel refuses the signal mask or the thread.
     pub fn new() -> io::Result<Self> {
-        let mut signals = SigSet::empty();
-        signals.add(Signal::SIGTERM);
-        signals.add(Signal::SIGINT);
-        signals.thread_block()?;
-        // At most one ending a thread and one signal: the channel is bounded by its senders.
-        let (tell, endings) = unbounded();
-        let teller = tell.clone();
+        let signals = block()?;
+        let supervisor = Self::told();
+        let teller = supervisor.tell.clone();
         thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
@@ -77,7 +76,24 @@ impl Supervisor {
                     }
                 }
             })?;
-        Ok(Self { endings, tell })
+        Ok(supervisor)
+    }
+
+    /// For a process that another one ends: SIGTERM and SIGINT do nothing. A terminal and a service
+    /// manager send them to all processes of a group, and then the other one decides. To be called
+    /// before the process has any other thread.
+    ///
+    /// # Errors
+    /// The kernel refuses the signal mask.
+    pub fn without_signals() -> io::Result<Self> {
+        block()?;
+        Ok(Self::told())
+    }
+
+    fn told() -> Self {
+        // At most one ending a thread and one signal: the channel is bounded by its senders.
+        let (tell, endings) = unbounded();
+        Self { endings, tell }
     }
 
     /// A handle with which code that runs its own threads reports that one of them ended.
@@ -109,6 +125,30 @@ impl Supervisor {
         })
     }
 
+    /// Tells the service manager again and again that the daemon gets on, if it wants to hear that: only while no stage is
+    /// stuck. A daemon that is stuck is then killed and started anew.
+    ///
+    /// # Errors
+    /// The kernel refuses the thread.
+    pub fn feed_watchdog(&self, manager: &Arc<Manager>, progress: Arc<Progress>) -> io::Result<()> {
+        let Some(limit) = manager.watchdog() else {
+            return Ok(());
+        };
+        let manager = Arc::clone(manager);
+        self.spawn("watchdog", move || {
+            loop {
+                match progress.stuck(limit / 2) {
+                    None => manager.alive(),
+                    Some((stage, time)) => {
+                        log::error!("{stage} has been at one piece of work for {time:?}");
+                    }
+                }
+                thread::sleep(limit / 4);
+            }
+        })?;
+        Ok(())
+    }
+
     /// Waits for the first reason to end.
     pub fn wait(&self) -> Ending {
         self.endings.recv().unwrap_or_else(|_| Ending::Thread {
@@ -116,6 +156,15 @@ impl Supervisor {
             error: "all its senders are gone".into(),
         })
     }
+}
+
+/// Keeps SIGTERM and SIGINT from this thread and all that it starts.
+fn block() -> io::Result<SigSet> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGINT);
+    signals.thread_block()?;
+    Ok(signals)
 }
 
 #[cfg(test)]

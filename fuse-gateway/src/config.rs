@@ -29,6 +29,8 @@ pub struct Config {
     pub keys: Vec<GatewayKey>,
     /// Where the files appear.
     pub mount: PathBuf,
+    /// Socket of the helper that mounts for this gateway; none: it mounts by itself.
+    pub mount_helper: Option<PathBuf>,
     /// Where the restart bound is kept.
     pub runtime_directory: PathBuf,
     /// Kinds of noise source whose bytes are served.
@@ -55,6 +57,7 @@ struct Raw {
     keys: Vec<PathBuf>,
     #[serde(default = "default_mount")]
     mount: PathBuf,
+    mount_helper: Option<PathBuf>,
     #[serde(default = "default_runtime_directory")]
     runtime_directory: PathBuf,
     #[serde(default)]
@@ -167,11 +170,13 @@ impl Config {
             format_args!("give an address and port, such as \"0.0.0.0:4790\" or \"[::]:4790\", instead of {:?}", raw.listen),
         );
         let keys = load_keys(file, &raw.keys, environment, &mut problems);
-        for (key, path) in [
-            ("mount", &raw.mount),
-            ("runtime-directory", &raw.runtime_directory),
-        ] {
-            if !path.is_absolute() {
+        let paths = [
+            ("mount", Some(&raw.mount)),
+            ("mount-helper", raw.mount_helper.as_ref()),
+            ("runtime-directory", Some(&raw.runtime_directory)),
+        ];
+        for (key, path) in paths {
+            if let Some(path) = path.filter(|path| !path.is_absolute()) {
                 problems.add(
                     key,
                     format_args!("{} is not an absolute path", path.display()),
@@ -222,6 +227,7 @@ impl Config {
                 listen,
                 keys,
                 mount: raw.mount,
+                mount_helper: raw.mount_helper,
                 runtime_directory: raw.runtime_directory,
                 accept,
                 stall_limit_s: raw.stall_limit,

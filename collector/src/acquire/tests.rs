@@ -55,7 +55,7 @@ fn blocks(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, St
 fn played(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, String, Stats) {
     let (filler, user): (_, User<Block>) = ring(8, || Block::new(20));
     let script = Script::new(answers);
-    let stats = Stats::new(vec![script.identity().clone()], vec![]);
+    let stats = Stats::new(vec![script.identity().clone()]);
     let refine = Refine::new(None, Conditioning::NONE).unwrap();
     let output = Output {
         ring: &filler,
@@ -117,7 +117,7 @@ fn failures_are_counted_and_sensors_reported() {
         failure(Fault::Gone),
     ]);
     let source = &stats.sources()[0];
-    assert_eq!(source.faults(), [("gone", 1), ("short", 1)].into());
+    assert_eq!(source.faults(), [("gone", 1), ("short", 2)].into());
     assert_eq!(source.condition().error.as_deref(), Some("it is so"));
     let report = source.report();
     assert_eq!(report.state, State::Failed);
@@ -128,14 +128,14 @@ fn failures_are_counted_and_sensors_reported() {
 fn an_alarm_of_silence_does_not_hide_why_the_source_has_failed() {
     let (filler, user): (_, User<Block>) = ring(8, || Block::new(20));
     let script = Script::new(vec![]);
-    let stats = Stats::new(vec![script.identity().clone()], vec![]);
+    let stats = Stats::new(vec![script.identity().clone()]);
     let output = Output {
         ring: &filler,
         cut: CUT,
         counts: true,
     };
     let settings = Settings {
-        expected_rate: Some(1000),
+        expected_rate: Some(50_000),
         ..Settings::new("script")
     };
     let refine = Refine::new(Some(settings), Conditioning::NONE).unwrap();

@@ -260,3 +260,25 @@ fn a_collector_waits_for_appliances_but_not_with_wrong_settings() {
         ],
     );
 }
+
+#[test]
+fn an_appliance_is_found_by_its_name() {
+    let mut site = Site::new();
+    let mut gateway = site.gateway("one");
+    let authority = Authority::new("the lab").unwrap();
+    fs::write(site.path("ca.pem"), authority.certificate()).unwrap();
+    let tls = Tls {
+        server: authority.server(&["localhost"]).unwrap(),
+        client_authority: None,
+    };
+    let card = Appliance::new(ApplianceConfig {
+        rate: Rate::Unlimited,
+        ..ApplianceConfig::default()
+    });
+    let address = ([127, 0, 0, 1], 0).into();
+    let server = HttpsServer::start(&Shared::real_time(card), address, &tls).unwrap();
+    let urls = [format!("https://localhost:{}", server.address().port())];
+    let collector = Collector::start(&configure(&site, &urls, FAST));
+    gateway.bytes(1000);
+    assert!(collector.end(Signal::SIGTERM).success());
+}

@@ -1,13 +1,12 @@
 //! Cards that are plugged in and out of a machine with systemd: the project's udev rules give them to the collector's group and
 //! start it, and the collector outlives its card.
 
-use qrng_card::Device;
 use qrng_card::module::{ModuleCard, ModuleConfig};
 use qrng_card::pace::Full;
 use qrng_card::usb::{UsbCard, UsbConfig};
 use qrng_tests::bench;
 use qrng_tests::chain::Chain;
-use qrng_tests::vm::{Bench, Guest, Part, PciSocket, Plan, Served, UsbSocket, check_manners};
+use qrng_tests::vm::{Guest, Part, PciSocket, Plan, Served, UsbSocket, check_manners};
 
 /// The rules as they are shipped.
 const RULES: &str = include_str!("../../udev/70-qrng.rules");

@@ -117,7 +117,7 @@ fn failures_are_counted_and_sensors_reported() {
         failure(Fault::Gone),
     ]);
     let source = &stats.sources()[0];
-    assert_eq!(source.faults(), [("gone", 1), ("short", 1)].into());
+    assert_eq!(source.faults(), [("gone", 1), ("short", 2)].into());
     assert_eq!(source.condition().error.as_deref(), Some("it is so"));
     let report = source.report();
     assert_eq!(report.state, State::Failed);
@@ -135,7 +135,7 @@ fn an_alarm_of_silence_does_not_hide_why_the_source_has_failed() {
         counts: true,
     };
     let settings = Settings {
-        expected_rate: Some(1000),
+        expected_rate: Some(50_000),
         ..Settings::new("script")
     };
     let refine = Refine::new(Some(settings), Conditioning::NONE).unwrap();

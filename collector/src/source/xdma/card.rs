@@ -204,7 +204,7 @@ mod tests {
     use std::sync::atomic::AtomicU64;
 
     use super::super::channel;
-    use super::super::chip::register as chip;
+    use super::super::chip::{MARGIN, register as chip};
     use super::super::function::{Control, DmaMemory, Registers};
     use super::*;
 
@@ -282,7 +282,8 @@ mod tests {
         };
         assert_eq!(failure.fault, Fault::Io);
         assert!(failure.text.contains("begun before"), "{failure}");
-        // The pauses of the initialisation, and then the limit.
-        assert_eq!(now - start, Duration::from_millis(500) + IDLE_LIMIT);
+        // The three pauses of the initialisation, and then the limit.
+        let pauses = Duration::from_millis(500) + 3 * MARGIN;
+        assert_eq!(now - start, pauses + IDLE_LIMIT);
     }
 }

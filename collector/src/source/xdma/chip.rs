@@ -45,6 +45,8 @@ const CHIPS_AUTO: u32 = 0;
 /// [`register::STATUS`]: ready.
 const READY: u32 = 1 << 12;
 
+/// How much longer than the card wants is waited: its clock is not this host's, and a guest's is not even steady.
+pub const MARGIN: Duration = Duration::from_millis(5);
 /// How long the generator may take to become ready.
 pub const READY_LIMIT: Duration = Duration::from_secs(1);
 /// How often it is asked.
@@ -164,7 +166,7 @@ impl Startup {
                 // A wait begins after the write before it, which may have taken its time: at the next call.
                 Step::Wait(_) if written => return Ok(Some(now)),
                 Step::Wait(time) => {
-                    let until = *self.until.get_or_insert(now + time);
+                    let until = *self.until.get_or_insert(now + time + MARGIN);
                     if now < until {
                         return Ok(Some(until));
                     }

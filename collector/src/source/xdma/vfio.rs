@@ -240,8 +240,8 @@ fn refusal(path: &Path, error: &io::Error) -> Failure {
 fn no_memory(place: &Place, error: &io::Error) -> Failure {
     unavailable(match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOMEM | Errno::EAGAIN | Errno::EPERM) => format!(
-            "memory for DMA can't be locked ({error}): allow 16 MiB a card, by LimitMEMLOCK=16M in the unit of systemd or \
-             `ulimit -l 16384` in a shell",
+            "memory for DMA can't be locked ({error}): allow 3 MiB a card, by LimitMEMLOCK=8M in the unit of systemd or \
+             `ulimit -l 8192` in a shell",
         ),
         _ => format!(
             "memory for DMA of the card at {} can't be had: {error}",

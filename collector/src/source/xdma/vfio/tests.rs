@@ -59,7 +59,7 @@ fn a_limit_of_locked_memory_is_told() {
         group: 7,
     };
     let text = |errno: Errno| no_memory(&place, &errno.into()).text;
-    assert!(text(Errno::ENOMEM).contains("LimitMEMLOCK=16M"));
+    assert!(text(Errno::ENOMEM).contains("LimitMEMLOCK=8M"));
     assert!(text(Errno::EINVAL).contains("0000:03:00.0"));
 }
 

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use qrng::health::{Alarm, State as Health, Tier};
 use qrng::report::{Kinds, State};
+use qrng_daemon::Pulse;
 
 use crate::block::{Block, Filler};
 use crate::latched::Latched;
@@ -109,6 +110,7 @@ struct Acquire<'s> {
     /// When the last bytes came.
     heard: Instant,
     next_tick: Instant,
+    pulse: Pulse,
 }
 
 impl<'s> Acquire<'s> {
@@ -123,6 +125,7 @@ impl<'s> Acquire<'s> {
             source,
             mut refine,
             latched,
+            pulse,
         } = input;
         let own = &stats.sources()[index];
         if let Some(alarm) = latched.alarm(&own.identity().name) {
@@ -142,6 +145,7 @@ impl<'s> Acquire<'s> {
             failure: None,
             heard: now,
             next_tick: now,
+            pulse,
         })
     }
 }
@@ -203,8 +207,10 @@ impl Acquire<'_> {
         };
         let room = self.refine.room();
         let wanted = room.len();
-        let count = self.source.read(room, Instant::now() + wait)?;
-        Ok((wanted, count))
+        self.pulse.works();
+        let count = self.source.read(room, Instant::now() + wait);
+        self.pulse.waits();
+        Ok((wanted, count?))
     }
 
     /// Does what there is to do after a read. True: bytes came.
@@ -237,7 +243,9 @@ impl Acquire<'_> {
                 log::info!("noise source {}: it gives bytes again", self.name());
             }
         } else {
+            self.pulse.works();
             self.source.wait(Instant::now() + SILENCE);
+            self.pulse.waits();
         }
         Ok(count > 0)
     }

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
-use qrng_daemon::{DaemonArgs, Ending, Supervisor, protect_memory};
+use qrng_daemon::{DaemonArgs, Ending, Manager, Progress, Supervisor, protect_memory};
 
 pub mod acquire;
 pub mod block;
@@ -82,9 +82,16 @@ pub fn run(args: &DaemonArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     // Before any other thread, because the threads inherit its signal mask.
+    let manager = Manager::from_environment().context("NOTIFY_SOCKET cannot be used")?;
     let supervisor = Supervisor::new()?;
-    let status = start(&supervisor, config)?;
+    let progress = Arc::new(Progress::default());
+    let sending = sending(&config);
+    let status = start(&supervisor, config, &progress)?;
+    let manager = Arc::new(manager);
+    manager.ready(&sending);
+    supervisor.feed_watchdog(&manager, progress)?;
     let ending = supervisor.wait();
+    manager.stopping();
     status.remove();
     match ending {
         Ending::Signal(signal) => log::info!("ending: {signal}"),
@@ -94,7 +101,7 @@ pub fn run(args: &DaemonArgs) -> anyhow::Result<()> {
 }
 
 /// Starts all stages; gives what removes the status file in the end.
-fn start(supervisor: &Supervisor, config: Config) -> anyhow::Result<Remover> {
+fn start(supervisor: &Supervisor, config: Config, progress: &Progress) -> anyhow::Result<Remover> {
     let epochs = EpochFile::open(&config.state_directory)?;
     let names = config.gateways.iter().map(|g| g.name.clone()).collect();
     let addresses: Vec<_> = config.gateways.iter().map(|g| g.address).collect();
@@ -103,12 +110,13 @@ fn start(supervisor: &Supervisor, config: Config) -> anyhow::Result<Remover> {
     let latched = Arc::new(Latched::open(&config.state_directory)?);
     let mut inputs = Vec::new();
     for source in config.sources {
-        inputs.push(input(source, &latched)?);
+        inputs.push(input(source, &latched, progress)?);
     }
     let identities = inputs.iter().map(|i| i.source.identity().clone());
     let stats = Arc::new(Stats::new(identities.collect(), names));
     let pace = config.send.rate.map(|r| Pace::new(r, config.send.burst));
     let outlet = Outlet::open(&addresses, pace).context("cannot open a UDP socket")?;
+    let outlet = outlet.with_pulse(progress.stage("send"));
     let gateways: Vec<_> = config.gateways.iter().map(shown).collect();
     let keys = config.gateways.into_iter().map(|g| g.key).collect();
     let rng = UnwrapErr(SysRng);
@@ -128,6 +136,12 @@ fn start(supervisor: &Supervisor, config: Config) -> anyhow::Result<Remover> {
     Ok(remover)
 }
 
+/// What the service manager shows of the collector.
+fn sending(config: &Config) -> String {
+    let gateways: Vec<_> = config.gateways.iter().map(|g| &*g.name).collect();
+    format!("sending to {}", gateways.join(", "))
+}
+
 /// A gateway in the log: with its key id, which the gateway logs too.
 fn shown(gateway: &Gateway) -> String {
     let key = gateway.key.key_id();
@@ -135,7 +149,11 @@ fn shown(gateway: &Gateway) -> String {
 }
 
 /// Opens a noise source and makes its tests and conditioning ready.
-fn input(config: SourceConfig, latched: &Arc<Latched>) -> anyhow::Result<Input> {
+fn input(
+    config: SourceConfig,
+    latched: &Arc<Latched>,
+    progress: &Progress,
+) -> anyhow::Result<Input> {
     let source = open_source(&config)?;
     let kind = source.identity().kind.name();
     log::info!(
@@ -153,6 +171,7 @@ fn input(config: SourceConfig, latched: &Arc<Latched>) -> anyhow::Result<Input> 
         source,
         refine,
         latched: Arc::clone(latched),
+        pulse: progress.stage(&format!("noise source {}", config.name)),
     })
 }
 

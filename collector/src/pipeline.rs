@@ -8,7 +8,7 @@ use crossbeam::channel::RecvTimeoutError;
 use getrandom::rand_core::CryptoRng;
 use qrng::health::BLOCK;
 use qrng::report::Report;
-use qrng_daemon::Supervisor;
+use qrng_daemon::{Pulse, Supervisor};
 
 use crate::acquire::{self, Cut, Output};
 use crate::block::{Batch, Block, Filler, User, ring};
@@ -43,6 +43,8 @@ pub struct Input {
     pub refine: Refine,
     /// Where its latch is kept.
     pub latched: Arc<Latched>,
+    /// The stage's mark: it is at work while it is in a call of the driver. Waits for a ring are no work.
+    pub pulse: Pulse,
 }
 
 /// Starts the threads `acquire` (and `combine`, if there are several sources), `seal` and `send`.

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt, sockopt};
+use qrng_daemon::Pulse;
 
 use crate::block::{Batch, User};
 use crate::pace::Pace;
@@ -45,6 +46,7 @@ pub struct Outlet {
     v6: Option<UdpSocket>,
     targets: Vec<Target>,
     pace: Option<(Instant, Pace)>,
+    pulse: Option<Pulse>,
 }
 
 struct Target {
@@ -83,7 +85,14 @@ impl Outlet {
                 })
                 .collect(),
             pace: pace.map(|pace| (Instant::now(), pace)),
+            pulse: None,
         })
+    }
+
+    /// Marks in `pulse` that a batch is being sent. Waits for the pace are no work.
+    pub fn with_pulse(mut self, pulse: Pulse) -> Self {
+        self.pulse = Some(pulse);
+        self
     }
 
     /// Runs the stage.
@@ -94,7 +103,9 @@ impl Outlet {
         loop {
             let batch = batches.full.recv().context("the seal stage has ended")?;
             self.wait(&batch);
+            self.pulse.iter().for_each(Pulse::works);
             self.send(&batch, stats);
+            self.pulse.iter().for_each(Pulse::waits);
             batches
                 .empty
                 .send(batch)

@@ -67,6 +67,7 @@ fn played(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, St
         source: Box::new(script),
         refine,
         latched: Latched::open(directory.path()).unwrap().into(),
+        pulse: qrng_daemon::Progress::default().stage("test"),
     };
     let end = run(input, output, &stats, 0).unwrap_err();
     let blocks = user.full.try_iter().map(|b| b.filled().to_vec());
@@ -144,6 +145,7 @@ fn an_alarm_of_silence_does_not_hide_why_the_source_has_failed() {
         source: Box::new(script),
         refine,
         latched: Latched::open(directory.path()).unwrap().into(),
+        pulse: qrng_daemon::Progress::default().stage("test"),
     };
     let mut acquire = Acquire::new(input, &output, &stats, 0).unwrap();
     acquire

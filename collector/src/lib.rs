@@ -68,6 +68,15 @@ use source::{Appliances, NoiseSource, Pcie, Simulator, Xdma, node, usb};
 use stats::Stats;
 use status::{Remover, StatusFile};
 
+/// Reads a quantum noise source and pushes sealed packets one way over UDP.
+#[derive(Debug, clap::Parser)]
+#[command(name = "qrng-collector", version)]
+pub struct Args {
+    /// What every daemon takes.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
 /// Runs the collector until a signal ends it.
 ///
 /// # Errors

@@ -3,15 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use qrng_daemon::{DaemonArgs, init_log};
-
-/// Reads a quantum noise source and pushes sealed packets one way over UDP.
-#[derive(Parser)]
-#[command(version)]
-struct Args {
-    #[command(flatten)]
-    daemon: DaemonArgs,
-}
+use qrng_collector::Args;
+use qrng_daemon::init_log;
 
 fn main() -> ExitCode {
     let args = Args::parse();

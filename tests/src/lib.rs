@@ -4,6 +4,7 @@
 
 pub mod broken;
 pub mod chain;
+pub mod container;
 pub mod feed;
 pub mod fuse_harness;
 #[allow(unsafe_code)] // Mapping a file is the one way to see what a mapping of it gives.

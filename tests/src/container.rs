@@ -92,10 +92,13 @@ impl Container {
             .args([
                 "--volatile=overlay",
                 "--private-network",
+                // As on a host; otherwise LimitMEMLOCK= of a unit cannot raise it.
+                "--rlimit=MEMLOCK=infinity",
                 "--bind=/dev/fuse",
             ])
-            // Without these two the service manager silently does not enforce DevicePolicy=.
-            .args(["--capability=CAP_BPF", "--system-call-filter=bpf"])
+            // Without the call bpf the service manager silently does not enforce DevicePolicy=; without the others nobody
+            // can lock memory.
+            .args(["--capability=CAP_BPF", "--system-call-filter=bpf @memlock"])
             .arg(format!("--machine=qrng-test-{}", std::process::id()))
             .arg("--directory")
             .arg(tree)

@@ -69,7 +69,7 @@ impl Readers {
         container.must("install -d -o alice /run/read");
         let reader = |number| {
             let script = format!(
-                "exec su alice -c 'exec dd if=/qrng/raw of=/run/read/{number} bs=1k status=none'"
+                "exec setpriv --reuid=alice --regid=alice --init-groups dd if=/qrng/raw of=/run/read/{number} bs=1k status=none"
             );
             container.command(&script).spawn().unwrap()
         };
@@ -141,7 +141,7 @@ fn nothing_twice(all: &[Vec<u8>]) {
 
 fn wait_for_bytes(container: &Container, after: &str) {
     wait_until(&format!("bytes after {after}"), || {
-        let read = container.run("su alice -c 'timeout 5 head -c 1000 /qrng/raw | wc -c'");
+        let read = container.run("setpriv --reuid=alice --regid=alice --init-groups sh -c 'timeout 5 head -c 1000 /qrng/raw | wc -c'");
         String::from_utf8_lossy(&read.stdout).trim() == "1000"
     });
 }
@@ -190,11 +190,13 @@ fn first_run(container: &Container) {
             .any(|line| line.contains(" /qrng fuse.qrng ")),
         "{mounts}"
     );
-    container.must("su bob -c 'head -c 10 /qrng/raw' >/dev/null");
-    container.must("su alice -c 'cat /qrng/status' | grep -q serving");
+    container.must(
+        "setpriv --reuid=bob --regid=bob --init-groups sh -c 'head -c 10 /qrng/raw' >/dev/null",
+    );
+    container.must("setpriv --reuid=alice --regid=alice --init-groups sh -c 'cat /qrng/status' | grep -q serving");
     assert!(
         !container
-            .run("su bob -c 'cat /qrng/status'")
+            .run("setpriv --reuid=bob --regid=bob --init-groups sh -c 'cat /qrng/status'")
             .status
             .success()
     );

@@ -200,8 +200,6 @@ fn first_run(container: &Container) {
             .status
             .success()
     );
-    let log = container.must("journalctl -o cat -u qrng-gateway");
-    assert!(!log.contains("could be written to swap"), "{log}");
     for unit in ["qrng-gateway", "qrng-collector"] {
         let pid = pid(container, unit);
         let status = container.must(&format!("cat /proc/{}/status", pid.trim()));

@@ -16,6 +16,7 @@ package_of() {
         # The same program is in rng-tools-debian; this package is the smaller one.
         rngtest) echo rng-tools5 ;;
         script) echo bsdutils ;;
+        systemd-nspawn) echo systemd-container ;;
         dd | shuf | timeout | head | tail) echo coreutils ;;
         *) echo "$1" ;;
     esac

@@ -197,6 +197,7 @@ fn stage(time: Duration) {
             source: Box::new(source),
             refine,
             latched: Latched::open(directory.path())?.into(),
+            pulse: qrng_daemon::Progress::default().stage("acquire"),
         };
         acquire::run(input, output, &stats, 0)
     });

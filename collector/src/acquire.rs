@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use qrng::health::{Alarm, State as Health, Tier};
 use qrng::report::{Kinds, State};
+use qrng_daemon::Pulse;
 
 use crate::block::{Block, Filler};
 use crate::latched::Latched;
@@ -112,6 +113,7 @@ struct Acquire<'s> {
     /// When the last bytes came.
     heard: Instant,
     next_tick: Instant,
+    pulse: Pulse,
 }
 
 impl<'s> Acquire<'s> {
@@ -126,6 +128,7 @@ impl<'s> Acquire<'s> {
             source,
             mut refine,
             latched,
+            pulse,
         } = input;
         let own = &stats.sources()[index];
         if let Some(alarm) = latched.alarm(&own.identity().name) {
@@ -146,6 +149,7 @@ impl<'s> Acquire<'s> {
             pause: FIRST_PAUSE,
             heard: now,
             next_tick: now,
+            pulse,
         })
     }
 }
@@ -198,8 +202,10 @@ impl Acquire<'_> {
         };
         let room = self.refine.room();
         let wanted = room.len();
-        let count = self.source.read(room, Instant::now() + wait)?;
-        Ok((wanted, count))
+        self.pulse.works();
+        let count = self.source.read(room, Instant::now() + wait);
+        self.pulse.waits();
+        Ok((wanted, count?))
     }
 
     /// Does what there is to do after a read.
@@ -228,7 +234,9 @@ impl Acquire<'_> {
             self.packing.flush()?;
         }
         if count == 0 {
+            self.pulse.works();
             self.source.wait(Instant::now() + SILENCE);
+            self.pulse.waits();
         }
         Ok(())
     }

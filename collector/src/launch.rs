@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
-use qrng_daemon::PSK_VARIABLE;
+use qrng_daemon::{PSK_VARIABLE, Pulse};
 
 use crate::messages::{Answer, Checked, Order, SendOrder};
 use crate::pipe;
@@ -27,7 +27,12 @@ use crate::stats::Stats;
 const PROGRAM: &str = "/proc/self/exe";
 
 /// What the sender's environment may have of the reader's.
-const VARIABLES: [&str; 3] = ["QRNG_LOG", "RUST_LOG_STYLE", PSK_VARIABLE];
+const VARIABLES: [&str; 4] = [
+    "QRNG_LOG",
+    "RUST_LOG_STYLE",
+    "CREDENTIALS_DIRECTORY",
+    PSK_VARIABLE,
+];
 
 /// Blocks that the pipe to the sender holds: enough to keep both processes busy, few enough for bytes
 /// to stay fresh.
@@ -96,12 +101,14 @@ impl Sender {
         Ok((sender, orders, ender))
     }
 
-    /// Takes the sender's counters as they come.
+    /// Takes the sender's counters as they come, which `pulse` shows.
     ///
     /// # Errors
     /// The sender has ended; the text says how.
-    pub fn watch(mut self, gateways: usize, stats: &Stats) -> anyhow::Result<()> {
+    pub fn watch(mut self, gateways: usize, stats: &Stats, pulse: &Pulse) -> anyhow::Result<()> {
         loop {
+            // At work all the time: each message is a new piece, and one that does not come is one that gets stuck.
+            pulse.works();
             match pipe::message(&mut self.answers).context("the sender")? {
                 Some(Answer::Counters(counters)) if counters.fits(gateways) => {
                     stats.sent_is(counters);

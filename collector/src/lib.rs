@@ -41,7 +41,7 @@ use std::process::ChildStdin;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use qrng_daemon::{DaemonArgs, Ending, Supervisor, protect_memory};
+use qrng_daemon::{DaemonArgs, Ending, Manager, Progress, Supervisor, protect_memory};
 
 pub mod acquire;
 pub mod block;
@@ -82,6 +82,15 @@ use source::{Appliances, NoiseSource, Pcie, Simulator, Xdma, node, usb};
 use stats::Stats;
 use status::{Confined, Remover, StatusFile};
 
+/// Reads a quantum noise source and pushes sealed packets one way over UDP.
+#[derive(Debug, clap::Parser)]
+#[command(name = "qrng-collector", version)]
+pub struct Args {
+    /// What every daemon takes.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
 /// Runs the collector until a signal ends it: the reader, which starts the sender.
 ///
 /// # Errors
@@ -96,12 +105,20 @@ pub fn run(args: &DaemonArgs) -> anyhow::Result<()> {
         println!("{}: the configuration is good", args.config.display());
         return Ok(());
     }
+    // Connected before this process may not connect any more.
+    let manager = Manager::from_environment().context("NOTIFY_SOCKET cannot be used")?;
     let (sender, bytes, _ender) = Sender::start(send_order(&config), config.send.block())?;
     // Before any other thread, because the threads inherit what confines this one, and its signal mask.
     let confined = confine(&config, &sender)?;
     let supervisor = Supervisor::new()?;
-    let status = start(&supervisor, config, sender, bytes, confined)?;
+    let progress = Arc::new(Progress::default());
+    let sending = sending(&config);
+    let status = start(&supervisor, config, sender, bytes, confined, &progress)?;
+    let manager = Arc::new(manager);
+    manager.ready(&sending);
+    supervisor.feed_watchdog(&manager, progress)?;
     let ending = supervisor.wait();
+    manager.stopping();
     status.remove();
     match ending {
         Ending::Signal(signal) => log::info!("ending: {signal}"),
@@ -161,6 +178,7 @@ fn start(
     sender: Sender,
     bytes: ChildStdin,
     confined: Confined,
+    progress: &Progress,
 ) -> anyhow::Result<Remover> {
     let gateways = config.gateways.len();
     let status = StatusFile::new(&config, confined);
@@ -168,7 +186,7 @@ fn start(
     let latched = Arc::new(Latched::open(&config.state_directory)?);
     let mut inputs = Vec::new();
     for source in config.sources {
-        inputs.push(input(source, &latched)?);
+        inputs.push(input(source, &latched, progress)?);
     }
     let identities = inputs.iter().map(|i| i.source.identity().clone());
     let stats = Arc::new(Stats::new(identities.collect()));
@@ -176,13 +194,24 @@ fn start(
     let combine = config.combine;
     pipeline::start(supervisor, inputs, combine, bytes, &config.send, &stats)?;
     let own = Arc::clone(&stats);
-    supervisor.spawn("sender", move || sender.watch(gateways, &own))?;
+    let pulse = progress.stage("sender");
+    supervisor.spawn("sender", move || sender.watch(gateways, &own, &pulse))?;
     supervisor.spawn("status", move || status.run(&stats))?;
     Ok(remover)
 }
 
+/// What the service manager shows of the collector.
+fn sending(config: &Config) -> String {
+    let gateways: Vec<_> = config.gateways.iter().map(|g| &*g.name).collect();
+    format!("sending to {}", gateways.join(", "))
+}
+
 /// Opens a noise source and makes its tests and conditioning ready.
-fn input(config: SourceConfig, latched: &Arc<Latched>) -> anyhow::Result<Input> {
+fn input(
+    config: SourceConfig,
+    latched: &Arc<Latched>,
+    progress: &Progress,
+) -> anyhow::Result<Input> {
     let source = open_source(&config)?;
     let kind = source.identity().kind.name();
     log::info!(
@@ -200,6 +229,7 @@ fn input(config: SourceConfig, latched: &Arc<Latched>) -> anyhow::Result<Input> 
         source,
         refine,
         latched: Arc::clone(latched),
+        pulse: progress.stage(&format!("noise source {}", config.name)),
     })
 }
 

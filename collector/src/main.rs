@@ -3,16 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use qrng_collector::sender;
-use qrng_daemon::{DaemonArgs, init_log};
-
-/// Reads a quantum noise source and pushes sealed packets one way over UDP.
-#[derive(Parser)]
-#[command(version)]
-struct Args {
-    #[command(flatten)]
-    daemon: DaemonArgs,
-}
+use qrng_collector::{Args, sender};
+use qrng_daemon::init_log;
 
 fn main() -> ExitCode {
     if let Some(reader) = sender::reader_in(std::env::args_os()) {

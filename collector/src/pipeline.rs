@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use qrng::health::BLOCK;
-use qrng_daemon::Supervisor;
+use qrng_daemon::{Pulse, Supervisor};
 
 use crate::acquire::{self, Cut, Output};
 use crate::block::{Block, Filler, ring};
@@ -37,6 +37,8 @@ pub struct Input {
     pub refine: Refine,
     /// Where its latch is kept.
     pub latched: Arc<Latched>,
+    /// The stage's mark: it is at work while it is in a call of the driver. Waits for a ring are no work.
+    pub pulse: Pulse,
 }
 
 /// Starts the threads `acquire` (and `combine`, if there are several sources) and `feed`, which writes

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+use crate::credentials;
+
 /// What is wrong with a configuration: every problem found, each naming file, key and remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
@@ -83,8 +85,12 @@ pub fn read_toml<T: DeserializeOwned>(file: &Path) -> Result<T, ConfigError> {
 }
 
 /// A path that stands in the configuration file `file`: a relative one is relative to the file's
-/// directory, wherever the process was started.
+/// directory, wherever the process was started. `credential:NAME` is the file of the credential that the service manager has
+/// handed over by this name; without one it stays as it is, and [`read_secret`](crate::read_secret) says so.
 pub fn path_in(file: &Path, path: &Path) -> PathBuf {
+    if let Some(name) = credentials::named(path) {
+        return credentials::path(name).unwrap_or_else(|| path.to_path_buf());
+    }
     file.parent().unwrap_or(Path::new("")).join(path)
 }
 

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 use zeroize::Zeroizing;
 
+use crate::credentials;
+
 /// The largest secret file that is read, in bytes: key files are a few kilobytes.
 const SECRET_MAX: u64 = 64 * 1024;
 
@@ -31,17 +33,24 @@ impl std::error::Error for FileError {}
 ///
 /// # Errors
 /// The file cannot be read, is larger than 64 KiB, is not UTF-8, has a mode other than 0600 and
-/// 0400, or belongs to neither root nor this process's user. The text says how to mend it.
+/// 0400, or belongs to neither root nor this process's user; or it is a credential that was not
+/// handed over. The text says how to mend it.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
     let fail = |what: String| FileError {
         path: path.to_path_buf(),
         what,
     };
+    if let Some(name) = credentials::named(path) {
+        return Err(fail(credentials::missing(name)));
+    }
     let file = File::open(path).map_err(|e| fail(format!("cannot be opened: {e}")))?;
     let meta = file
         .metadata()
         .map_err(|e| fail(format!("cannot be examined: {e}")))?;
-    vet(meta.mode(), meta.uid(), geteuid().as_raw(), meta.len())
+    // The group's bits of a credential of root are what an access list grants this process's user alone.
+    let of_list = credentials::is_one(path) && meta.uid() == 0 && meta.gid() == 0;
+    let mode = meta.mode() & if of_list { !0o040 } else { !0 };
+    vet(mode, meta.uid(), geteuid().as_raw(), meta.len())
         .map_err(|what| fail(what.replace("FILE", &path.display().to_string())))?;
     // Sized beforehand: a buffer that grows would leave copies of the secret behind.
     let mut bytes = Zeroizing::new(vec![0; SECRET_MAX as usize + 1]);

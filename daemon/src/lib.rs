@@ -6,6 +6,7 @@
 
 mod args;
 mod config;
+mod credentials;
 #[expect(
     unsafe_code,
     reason = "a number that another process gave becomes an owned descriptor"

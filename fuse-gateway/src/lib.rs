@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admit;
+pub mod args;
 pub mod bound;
 pub mod buffer;
 pub mod config;

@@ -5,18 +5,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use log::{error, info, warn};
 use qrng_daemon::{DaemonArgs, Supervisor, init_log, protect_memory};
+use qrng_gateway::args::GatewayArgs;
 use qrng_gateway::config::{Config, Environment};
 
-/// Verifies packets of quantum random bytes and hands each byte out once, as files.
-#[derive(Debug, Parser)]
-#[command(name = "qrng-gateway", version)]
-struct Args {
-    #[command(flatten)]
-    daemon: DaemonArgs,
-}
-
 fn main() -> ExitCode {
-    let args = Args::parse().daemon;
+    let args = GatewayArgs::parse().daemon;
     init_log();
     match start(&args) {
         Ok(code) => code,

@@ -4,6 +4,7 @@
 
 pub mod broken;
 pub mod chain;
+pub mod container;
 pub mod feed;
 pub mod frames;
 pub mod fuse_harness;

@@ -67,6 +67,7 @@ fn played(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, St
         source: Box::new(script),
         refine,
         latched: Latched::open(directory.path()).unwrap().into(),
+        pulse: qrng_daemon::Progress::default().stage("test"),
     };
     let end = run(input, output, &stats, 0).unwrap_err();
     let blocks = user.full.try_iter().map(|b| b.filled().to_vec());
@@ -140,6 +141,7 @@ fn staged(settings: Option<Settings>, play: impl FnOnce(&mut Acquire<'_>)) {
         source: Box::new(script),
         refine: Refine::new(settings, Conditioning::NONE).unwrap(),
         latched: Latched::open(directory.path()).unwrap().into(),
+        pulse: qrng_daemon::Progress::default().stage("test"),
     };
     play(&mut Acquire::new(input, &output, &stats, 0).unwrap());
 }

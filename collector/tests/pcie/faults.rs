@@ -62,6 +62,7 @@ impl Chain {
                 source: Box::new(source),
                 refine,
                 latched: Latched::open(directory.path()).unwrap().into(),
+                pulse: qrng_daemon::Progress::default().stage("acquire"),
             };
             acquire::run(input, output, &own, 0)
         });

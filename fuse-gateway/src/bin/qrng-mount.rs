@@ -1,7 +1,6 @@
 //! qrng-mount: the small privileged part. Mounts for a gateway that has no privileges, and unmounts at its own end.
 
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -10,33 +9,12 @@ use log::{error, info};
 use nix::unistd::User;
 use qrng_daemon::descriptors::handed_over;
 use qrng_daemon::{Ending, Manager, Supervisor, init_log};
+use qrng_gateway::args::MountArgs;
 use qrng_gateway::handover::Helper;
-
-/// Mounts the file system of a gateway and hands it the connection.
-///
-/// Whoever connects to its socket, and is the gateway's user or root, gets a new mount. When it is stopped it unmounts.
-#[derive(Debug, Parser)]
-#[command(name = "qrng-mount", version)]
-struct Args {
-    /// Where to mount; an absolute path.
-    point: PathBuf,
-
-    /// The user that the gateway runs as, who may ask for the mount.
-    #[arg(long, value_name = "NAME")]
-    user: String,
-
-    /// Only the gateway's user may read, not every user.
-    #[arg(long)]
-    owner_only: bool,
-
-    /// Listen at this path; without it, on the socket that the service manager hands over.
-    #[arg(long, value_name = "PATH")]
-    listen: Option<PathBuf>,
-}
 
 fn main() -> ExitCode {
     init_log();
-    match run(Args::parse()) {
+    match run(MountArgs::parse()) {
         Ok(code) => code,
         Err(e) => {
             error!("{e:#}");
@@ -45,7 +23,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args) -> anyhow::Result<ExitCode> {
+fn run(args: MountArgs) -> anyhow::Result<ExitCode> {
     let supervisor = Supervisor::new()?;
     let manager = Manager::from_environment()?;
     let user = User::from_name(&args.user)?

@@ -25,6 +25,9 @@ _qrng() {
             qrng,demo)
                 cmd="qrng__subcmd__demo"
                 ;;
+            qrng,doctor)
+                cmd="qrng__subcmd__doctor"
+                ;;
             qrng,help)
                 cmd="qrng__subcmd__help"
                 ;;
@@ -43,6 +46,9 @@ _qrng() {
             qrng__subcmd__help,demo)
                 cmd="qrng__subcmd__help__subcmd__demo"
                 ;;
+            qrng__subcmd__help,doctor)
+                cmd="qrng__subcmd__help__subcmd__doctor"
+                ;;
             qrng__subcmd__help,help)
                 cmd="qrng__subcmd__help__subcmd__help"
                 ;;
@@ -59,7 +65,7 @@ _qrng() {
 
     case "${cmd}" in
         qrng)
-            opts="-h -V --help --version keygen status clear assess demo help"
+            opts="-h -V --help --version keygen status clear assess doctor demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -142,8 +148,34 @@ _qrng() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        qrng__subcmd__doctor)
+            opts="-h --config --user --json --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         qrng__subcmd__help)
-            opts="keygen status clear assess demo help"
+            opts="keygen status clear assess doctor demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -185,6 +217,20 @@ _qrng() {
             return 0
             ;;
         qrng__subcmd__help__subcmd__demo)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        qrng__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -30,6 +30,7 @@ complete -c qrng -n "__fish_qrng_needs_command" -f -a "keygen" -d 'Make the two 
 complete -c qrng -n "__fish_qrng_needs_command" -f -a "status" -d 'Show what the daemons on this machine do (exit code 0: serving, 1: not serving, 2: nothing found)'
 complete -c qrng -n "__fish_qrng_needs_command" -f -a "clear" -d 'Let a daemon go on that health tests have stopped for good, once the noise source is mended'
 complete -c qrng -n "__fish_qrng_needs_command" -f -a "assess" -d 'Say whether anything about random bytes is odd (exit code 0: passed, 1: failed, 2: could not)'
+complete -c qrng -n "__fish_qrng_needs_command" -f -a "doctor" -d 'Say whether the collector can use this host\'s devices, and what mends it if not (exit code 0: nothing missing, 1: something, 2: cannot look)'
 complete -c qrng -n "__fish_qrng_needs_command" -f -a "demo" -d 'Run a collector and a gateway here with simulated noise, and leave nothing behind'
 complete -c qrng -n "__fish_qrng_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c qrng -n "__fish_qrng_using_subcommand keygen" -l out -d 'Directory to write into' -r -F
@@ -47,13 +48,19 @@ complete -c qrng -n "__fish_qrng_using_subcommand assess" -l bytes -d 'How many 
 complete -c qrng -n "__fish_qrng_using_subcommand assess" -l html -d 'Write the report with pictures here, as one file for a browser' -r -F
 complete -c qrng -n "__fish_qrng_using_subcommand assess" -l quick -d 'A quick look: at most 1 MiB'
 complete -c qrng -n "__fish_qrng_using_subcommand assess" -s h -l help -d 'Print help'
+complete -c qrng -n "__fish_qrng_using_subcommand doctor" -l config -d 'The collector\'s configuration: check it, and judge the devices that it names' -r -F
+complete -c qrng -n "__fish_qrng_using_subcommand doctor" -l user -d 'Whom the devices are for; by default `qrng-collector` if there is such a user, or else you' -r
+complete -c qrng -n "__fish_qrng_using_subcommand doctor" -l root -d 'Where the file system of the host begins' -r -F
+complete -c qrng -n "__fish_qrng_using_subcommand doctor" -l json -d 'Print one JSON object for programs'
+complete -c qrng -n "__fish_qrng_using_subcommand doctor" -s h -l help -d 'Print help'
 complete -c qrng -n "__fish_qrng_using_subcommand demo" -l seconds -d 'End after so many seconds of service; without it, Ctrl-C ends the demonstration' -r
 complete -c qrng -n "__fish_qrng_using_subcommand demo" -l mount -d 'Mount the files here (an empty directory, or one to be made and removed)' -r -F
 complete -c qrng -n "__fish_qrng_using_subcommand demo" -l rate -d 'Rate of the simulated card: pcie-4m, pcie-16m, chip-40m, chip-240m, usb-4m, unlimited or e.g. "5 MB/s"' -r
 complete -c qrng -n "__fish_qrng_using_subcommand demo" -s h -l help -d 'Print help'
-complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status clear assess demo help" -f -a "keygen" -d 'Make the two key files of a link: one for the gateway, one for the collector'
-complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status clear assess demo help" -f -a "status" -d 'Show what the daemons on this machine do (exit code 0: serving, 1: not serving, 2: nothing found)'
-complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status clear assess demo help" -f -a "clear" -d 'Let a daemon go on that health tests have stopped for good, once the noise source is mended'
-complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status clear assess demo help" -f -a "assess" -d 'Say whether anything about random bytes is odd (exit code 0: passed, 1: failed, 2: could not)'
-complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status clear assess demo help" -f -a "demo" -d 'Run a collector and a gateway here with simulated noise, and leave nothing behind'
-complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status clear assess demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status clear assess doctor demo help" -f -a "keygen" -d 'Make the two key files of a link: one for the gateway, one for the collector'
+complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status clear assess doctor demo help" -f -a "status" -d 'Show what the daemons on this machine do (exit code 0: serving, 1: not serving, 2: nothing found)'
+complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status clear assess doctor demo help" -f -a "clear" -d 'Let a daemon go on that health tests have stopped for good, once the noise source is mended'
+complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status clear assess doctor demo help" -f -a "assess" -d 'Say whether anything about random bytes is odd (exit code 0: passed, 1: failed, 2: could not)'
+complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status clear assess doctor demo help" -f -a "doctor" -d 'Say whether the collector can use this host\'s devices, and what mends it if not (exit code 0: nothing missing, 1: something, 2: cannot look)'
+complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status clear assess doctor demo help" -f -a "demo" -d 'Run a collector and a gateway here with simulated noise, and leave nothing behind'
+complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status clear assess doctor demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

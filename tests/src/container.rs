@@ -98,7 +98,7 @@ impl Container {
             ])
             // Without the call bpf the service manager silently does not enforce DevicePolicy=; without the others nobody
             // can lock memory.
-            .args(["--capability=CAP_BPF", "--system-call-filter=bpf @memlock"])
+            .args(["--capability=CAP_BPF", "--system-call-filter=bpf @memlock landlock_create_ruleset landlock_add_rule landlock_restrict_self"])
             .arg(format!("--machine=qrng-test-{}", std::process::id()))
             .arg("--directory")
             .arg(tree)

@@ -27,7 +27,7 @@ use crate::stats::Stats;
 const PROGRAM: &str = "/proc/self/exe";
 
 /// What the sender's environment may have of the reader's.
-const VARIABLES: [&str; 3] = ["QRNG_LOG", "RUST_LOG_STYLE", PSK_VARIABLE];
+const VARIABLES: [&str; 2] = ["QRNG_LOG", PSK_VARIABLE];
 
 /// Blocks that the pipe to the sender holds: enough to keep both processes busy, few enough for bytes
 /// to stay fresh.

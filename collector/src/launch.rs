@@ -27,12 +27,7 @@ use crate::stats::Stats;
 const PROGRAM: &str = "/proc/self/exe";
 
 /// What the sender's environment may have of the reader's.
-const VARIABLES: [&str; 4] = [
-    "QRNG_LOG",
-    "RUST_LOG_STYLE",
-    "CREDENTIALS_DIRECTORY",
-    PSK_VARIABLE,
-];
+const VARIABLES: [&str; 3] = ["QRNG_LOG", "CREDENTIALS_DIRECTORY", PSK_VARIABLE];
 
 /// Blocks that the pipe to the sender holds: enough to keep both processes busy, few enough for bytes
 /// to stay fresh.

@@ -38,8 +38,11 @@ impl Guest {
     /// # Panics
     /// It does not end, or fails.
     pub fn stop_collector(&mut self) {
-        // By its name alone: the sender runs the same program.
-        self.succeed("kill $(pgrep -x qrng-collector)");
+        // By its name alone: the sender, which the reader ends, runs the same program, and killall means both.
+        self.succeed(
+            "for p in /proc/[0-9]*; do read -r name <$p/comm; if [ \"$name\" = qrng-collector ]; then pid=${p#/proc/}; fi; \
+             done; kill $pid",
+        );
         let code = self.wait_until("the collector's end", "cat /run/ended");
         assert_eq!(code, "0\n", "{}", self.collector_log());
     }

@@ -49,6 +49,26 @@ fn a_module_card_is_enabled_and_its_registers_are_for_the_group() {
 }
 
 #[test]
+fn the_registers_of_a_card_that_was_just_plugged_in_are_waited_for() {
+    if let Some(reason) = cannot_run() {
+        skip!("{reason}");
+    }
+    let world = World::new();
+    function(&world, CARD, MODULE_CARD);
+    world.remove(CARD, "resource1");
+    std::thread::scope(|scope| {
+        // Once the rules have been read, which want the file.
+        scope.spawn(|| {
+            world.until_told("run: ");
+            world.set(CARD, "resource1", "");
+        });
+        apply(&world, CARD);
+    });
+    assert_eq!(world.get(CARD, "enable"), "1");
+    assert_eq!(world.owner(CARD, "resource1"), (GROUP, 0o660));
+}
+
+#[test]
 fn a_module_card_of_a_kernel_driver_is_left_alone() {
     if let Some(reason) = cannot_run() {
         skip!("{reason}");

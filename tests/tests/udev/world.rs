@@ -10,6 +10,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use tempfile::TempDir;
@@ -168,6 +170,21 @@ impl World {
     /// Writes an attribute of a device.
     pub fn set(&self, path: &str, attribute: &str, text: &str) {
         self.write(&format!("{path}/{attribute}"), text);
+    }
+
+    /// Takes an attribute of a device away.
+    pub fn remove(&self, path: &str, attribute: &str) {
+        fs::remove_file(self.sys(path).join(attribute)).unwrap();
+    }
+
+    /// Waits until the engine has told this of the device that it is at.
+    pub fn until_told(&self, words: &str) {
+        let told = self.0.path().join("run/told");
+        let start = Instant::now();
+        while !fs::read_to_string(&told).is_ok_and(|told| told.contains(words)) {
+            assert!(start.elapsed() < Duration::from_secs(60), "{words}");
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// An attribute of a device.

@@ -144,11 +144,6 @@ impl Tree {
 
     /// The same for a collector with these sources.
     pub fn report_for(&self, sources: &str) -> Report {
-        let key = self.path("collector.key");
-        let (_, text, _) =
-            qrng::keys::generate(&mut getrandom::rand_core::UnwrapErr(getrandom::SysRng));
-        fs::write(&key, text.as_bytes()).unwrap();
-        self.mode("collector.key", 0o600);
         let gateway = "[[gateway]]\naddress = \"192.0.2.1:4790\"\nkey = \"collector.key\"\n";
         self.write("collector.toml", &format!("{sources}\n{gateway}"));
         self.report_on(Some(self.path("collector.toml")))

@@ -131,7 +131,7 @@ fn spawn() -> anyhow::Result<(Child, ChildStdin, ChildStdout)> {
         .iter()
         .filter_map(|name| Some((name, env::var_os(name)?)));
     let mut child = Command::new(PROGRAM)
-        .arg0("qrng-collector")
+        .arg0("qrng-sender")
         .arg(ARGUMENT)
         .arg(std::process::id().to_string())
         .env_clear()

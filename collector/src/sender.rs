@@ -126,6 +126,15 @@ fn key(file: &Path, psk: Option<&Zeroizing<[u8; 32]>>) -> Result<CollectorKey, S
     })
 }
 
+/// What the stages work with.
+struct Opened {
+    seal: Seal<UnwrapErr<SysRng>>,
+    outlet: Outlet,
+    /// Another handle of the pipe to the reader, for the counters.
+    counts: File,
+    handles: SenderHandles,
+}
+
 /// Opens everything, starts the stages, which wait at a barrier, confines the process, and tells the
 /// reader.
 fn start(
@@ -135,38 +144,17 @@ fn start(
     output: &mut File,
 ) -> anyhow::Result<(Supervisor, Arc<Barrier>)> {
     let supervisor = Supervisor::without_signals()?;
-    let psk_in_place = match psk.key() {
-        Ok(key) => key,
-        Err(what) => bail!("environment variable {PSK_VARIABLE}: {what}; {PSK_REMEDY}"),
-    };
-    psk.warn();
-    let mut keys = Vec::new();
-    for gateway in &order.gateways {
-        let key = key(Path::new(&gateway.key), psk_in_place.as_ref());
-        let key = key.map_err(|e| anyhow::anyhow!("gateway {}: key: {e}", gateway.name))?;
-        let (name, address) = (&gateway.name, gateway.address);
-        log::info!("gateway: {name} at {address}, key {}", key.key_id());
-        keys.push(key);
-    }
-    let epochs = EpochFile::open(Path::new(&order.state_directory))?;
-    let addresses: Vec<SocketAddr> = order.gateways.iter().map(|g| g.address).collect();
-    let send = &order.send;
-    let pace = send.rate.map(|rate| Pace::new(rate, send.burst));
-    let outlet = Outlet::open(&addresses, pace).context("cannot open a UDP socket")?;
-    let counts = file(&*output)?;
-    let handles = SenderHandles {
-        pipe: input.as_raw_fd(),
-        answers: [output.as_raw_fd(), counts.as_raw_fd()],
-        sockets: outlet.descriptors(),
-        epochs: epochs.as_raw_fd(),
-    };
-    let rng = UnwrapErr(SysRng);
-    let seal = Seal::start(keys, send.cut(), Box::new(epochs), rng, now_us())?;
+    let Opened {
+        seal,
+        outlet,
+        counts,
+        handles,
+    } = open(&order, psk, &input, output)?;
     let confined = order.confinement == Confinement::Enforced;
     // Before the threads, which inherit it.
     let landlock = confined.then(confine::sender_privileges).transpose()?;
 
-    let counting = Arc::new(Counting::new(order.gateways.len()));
+    let (send, counting) = (&order.send, Arc::new(Counting::new(order.gateways.len())));
     let length = send.batch().max(longest_notice(send.cut()));
     let (to_send, from_seal) = ring(BUFFERS, || Batch::new(length));
     let barrier = Arc::new(Barrier::new(STAGES + 1));
@@ -191,4 +179,47 @@ fn start(
     }
     pipe::send_message(output, &Answer::Ready { landlock })?;
     Ok((supervisor, barrier))
+}
+
+/// Reads the keys, and opens the epoch file and the sockets.
+fn open(order: &SendOrder, psk: &Psk, input: &File, output: &File) -> anyhow::Result<Opened> {
+    let keys = keys(order, psk)?;
+    let epochs = EpochFile::open(Path::new(&order.state_directory))?;
+    let addresses: Vec<SocketAddr> = order.gateways.iter().map(|g| g.address).collect();
+    let send = &order.send;
+    let pace = send.rate.map(|rate| Pace::new(rate, send.burst));
+    let outlet = Outlet::open(&addresses, pace).context("cannot open a UDP socket")?;
+    let counts = file(output)?;
+    let handles = SenderHandles {
+        pipe: input.as_raw_fd(),
+        answers: [output.as_raw_fd(), counts.as_raw_fd()],
+        sockets: outlet.descriptors(),
+        epochs: epochs.as_raw_fd(),
+    };
+    let rng = UnwrapErr(SysRng);
+    let seal = Seal::start(keys, send.cut(), Box::new(epochs), rng, now_us())?;
+    Ok(Opened {
+        seal,
+        outlet,
+        counts,
+        handles,
+    })
+}
+
+/// The keys of all gateways, which are named in the log: with the id, which the gateway logs too.
+fn keys(order: &SendOrder, psk: &Psk) -> anyhow::Result<Vec<CollectorKey>> {
+    let shared = match psk.key() {
+        Ok(key) => key,
+        Err(what) => bail!("environment variable {PSK_VARIABLE}: {what}; {PSK_REMEDY}"),
+    };
+    psk.warn();
+    let mut keys = Vec::new();
+    for gateway in &order.gateways {
+        let (name, address) = (&gateway.name, gateway.address);
+        let key = key(Path::new(&gateway.key), shared.as_ref());
+        let key = key.map_err(|e| anyhow::anyhow!("gateway {name}: key: {e}"))?;
+        log::info!("gateway: {name} at {address}, key {}", key.key_id());
+        keys.push(key);
+    }
+    Ok(keys)
 }

@@ -8,7 +8,8 @@ use nix::sys::signal::Signal;
 use nix::unistd::getppid;
 
 /// Starts logging to standard error: level `info`, or what the variable `QRNG_LOG` says
-/// (`debug`, `warn`, `qrng_gateway=debug`, ...).
+/// (`debug`, `warn`, `qrng_gateway=debug`, ...). There is nothing below `debug`: a library's messages there may hold what it
+/// carries, and are not compiled in (feature `max_level_debug` of `log`).
 pub fn init_log() {
     env_logger::Builder::from_env(env_logger::Env::new().filter_or("QRNG_LOG", "info"))
         .format_target(false)

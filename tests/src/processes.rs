@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 /// The processes whose parent is `parent`, dead ones that were not waited for left out.
 pub fn children(parent: u32) -> Vec<u32> {
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -41,6 +44,15 @@ pub fn sender_of(collector: u32) -> Option<u32> {
     children(collector)
         .into_iter()
         .find(|&pid| status_field(pid, "Name").as_deref() == Some("qrng-sender"))
+}
+
+/// Sends a signal.
+///
+/// # Panics
+/// There is no such process.
+pub fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(pid.try_into().expect("a process number"));
+    kill(pid, signal).expect("a process");
 }
 
 /// A UDP socket as the kernel shows it.

@@ -120,10 +120,12 @@ def measure_generator(chain, results, scale):
 
 
 def core_benches(scale):
-    """What the benchmarks of the core print: health tests and conditioning, without daemons."""
-    lines = ["", "## Health tests and conditioning, on one core", "", "```"]
-    for name, more in [("health", ["--", str(max(64, int(CORE_MEBIBYTES * scale)))]), ("condition", [])]:
-        command = ["cargo", "bench", "--quiet", "-p", "qrng", "--bench", name, *more]
+    """What the benchmarks of parts print: health tests, conditioning and drivers, without daemons."""
+    lines = ["", "## Health tests, conditioning and drivers, on one core", "", "```"]
+    mebibytes = str(max(64, int(CORE_MEBIBYTES * scale)))
+    benches = [("qrng", "health", [mebibytes]), ("qrng", "condition", []), ("qrng-collector", "pcie", []), ("qrng-collector", "xdma", [])]
+    for package, name, arguments in benches:
+        command = ["cargo", "bench", "--quiet", "-p", package, "--bench", name, "--", *arguments]
         ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         if ended.returncode != 0:
             raise Trouble(f"{' '.join(command)} ended with code {ended.returncode}\n{ended.stdout}")

@@ -14,7 +14,7 @@ use qrng::condition::von_neumann::VonNeumann;
 use qrng::condition::{Conditioner, Sizes};
 use qrng::health::BLOCK;
 use qrng::packet::MIN_DATA;
-use qrng::report::{Report, State};
+use qrng::report::{Kind, Kinds, Report, State};
 
 use crate::harness::{Collector, Gateway, Got, Site, random, run};
 use crate::{SLOW, refused};
@@ -235,6 +235,42 @@ fn two_files_are_combined() {
         "{}",
         got.len()
     );
+    assert!(collector.end(Signal::SIGTERM).success());
+}
+
+#[test]
+fn interleaved_files_leave_whole() {
+    let mut site = Site::new();
+    let mut gateway = site.gateway("one");
+    let files = [random(5 * BLOCK), random(8 * BLOCK)];
+    fs::write(site.path("noise"), &files[0]).unwrap();
+    fs::write(site.path("other"), &files[1]).unwrap();
+    let combine = "method = \"interleave\"\non-failure = \"continue\"";
+    let config = site.configure_sections(&pair("other", combine), SLOW);
+    let collector = Collector::start(&config);
+    // Each packet goes on in one of the files.
+    let mut rests = files.each_ref().map(|file| &file[BLOCK..]);
+    let mut fitting = 0;
+    while fitting < 3 {
+        match gateway.next() {
+            Got::Bytes(kinds, bytes) => {
+                assert_eq!(kinds, Kinds::of(Kind::KernelNode));
+                let rest = rests.iter_mut().find(|rest| rest.starts_with(&bytes));
+                let rest = rest.expect("bytes of a file, after those before");
+                *rest = &rest[bytes.len()..];
+            }
+            Got::Report(report) => {
+                let mut states = report.sources.iter().map(|source| source.state);
+                fitting += usize::from(states.all(|state| state == State::Ended));
+            }
+            Got::Announcement(_) => {}
+        }
+    }
+    let left = rests.map(<[u8]>::len);
+    assert!(left.iter().all(|left| *left < MIN_DATA - 1), "{left:?}");
+    let shown = status(&site);
+    assert_eq!(shown["combining"]["method"], "interleave");
+    assert_eq!(shown["combining"]["sources_working"], 0);
     assert!(collector.end(Signal::SIGTERM).success());
 }
 

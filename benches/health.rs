@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use aes::cipher::{KeyIvInit, StreamCipher};
 use qrng::health::{BLOCK, Monitor, Settings, Test, Tier, Verdict};
+use qrng_simd::Vectors;
 
 /// Seed of the good data, so that a run can be repeated.
 const SEED: [u8; 32] = [0x51; 32];
@@ -62,6 +63,7 @@ fn speed(good: &mut Good) {
     let row = |name: &str, best: f64, median: f64| {
         println!("{name:18} {:9.0} {:9.0} MB/s", best / 1e6, median / 1e6);
     };
+    println!("vectors: {}", Vectors::best().path().name());
     println!("{:18} {:>9} {:>9}", "", "best", "median");
     row("all health tests", best, median);
     row("copy", copy_best, copy_median);

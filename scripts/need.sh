@@ -14,6 +14,7 @@ package_of() {
         mke2fs) echo e2fsprogs ;;
         # The same program is in rng-tools-debian; this package is the smaller one.
         rngtest) echo rng-tools5 ;;
+        script) echo bsdutils ;;
         dd | shuf | timeout | head | tail) echo coreutils ;;
         *) echo "$1" ;;
     esac

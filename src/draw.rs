@@ -138,13 +138,19 @@ fn unit(word: u64) -> f64 {
     (word >> 11) as f64 * SCALE
 }
 
-/// The bytes of a random UUID: version 4, variant 10 (RFC 9562 section 5.4), 122 random bits.
+/// The bytes of a random UUID, as [`uuid_of`] makes them.
 pub fn uuid_v4<S: ByteSource>(source: &mut S) -> Result<[u8; 16], DrawError<S::Error>> {
-    let mut uuid = [0; 16];
-    source.fill(&mut uuid).map_err(DrawError::Source)?;
-    uuid[6] = uuid[6] & 0x0F | 0x40;
-    uuid[8] = uuid[8] & 0x3F | 0x80;
-    Ok(uuid)
+    let mut random = [0; 16];
+    source.fill(&mut random).map_err(DrawError::Source)?;
+    Ok(uuid_of(random))
+}
+
+/// Random bytes as a UUID: version 4, variant 10 (RFC 9562 section 5.4); 122 bits stay as they are.
+#[must_use]
+pub const fn uuid_of(mut random: [u8; 16]) -> [u8; 16] {
+    random[6] = random[6] & 0x0F | 0x40;
+    random[8] = random[8] & 0x3F | 0x80;
+    random
 }
 
 /// Puts `items` into a random order, each equally likely (Fisher-Yates, from the end). After an error the items are all

@@ -8,25 +8,31 @@
 //!                               └──────── update: a new Key and V ─────────┘
 //! ```
 //!
-//! The seeds are verified bytes of full entropy, so the derivation function (section 10.3.2), which exists for seeds of
-//! less than that, is left out: the seed is exactly `seedlen` = 384 bits and is used as it is (section 10.2.1.3.1).
+//! Seeds have full entropy ([`seed_of`] conditions bytes of a source to that), so the derivation function (section 10.3.2),
+//! which exists for seeds of less, is left out: the seed is exactly `seedlen` = 384 bits and is used as it is (section
+//! 10.2.1.3.1).
 //!
 //! Key and V are replaced after every request, so whoever learns the state can't compute what was answered before
 //! (backtracking resistance, section 8.8). What is answered *after* such a loss is unpredictable again from the next
-//! reseed on; a caller that wants that for one request reseeds directly before it (prediction resistance).
+//! reseed on; a caller that wants that for one request reseeds directly before it (prediction resistance, same section).
+//! AIS 20/31 (version 2) calls these enhanced backward and forward secrecy, and asks for the first in class DRG.3, for both in
+//! DRG.4.
 //!
 //! [`CtrDrbg`] is the mechanism; [`Reseeding`] is the mechanism with a policy, and refuses to answer before it was
 //! seeded.
 
 use aes::Aes256;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
+use qrng_simd::Vectors;
 use zeroize::{Zeroize, Zeroizing};
 
 mod reseed;
+mod seed;
 #[cfg(test)]
 mod vectors;
 
 pub use reseed::{FillError, ReseedPolicy, Reseeding};
+pub use seed::{MATERIAL_LEN, seed_of};
 
 /// Length of a seed, of a personalization string and of additional input, in bytes: `seedlen` of AES-256
 /// (SP 800-90A Rev. 1, table 3).
@@ -132,10 +138,10 @@ impl CtrDrbg {
     /// the cipher makes of them.
     fn keystream(&mut self, out: &mut [u8]) {
         let (blocks, tail) = Array::slice_as_chunks_mut(out);
+        let vectors = Vectors::best();
         for batch in blocks.chunks_mut(BATCH) {
-            for block in &mut *batch {
-                *block = self.next_counter();
-            }
+            vectors.run(|| count_up(self.v, batch));
+            self.v = self.v.wrapping_add(batch.len() as u128);
             self.cipher.encrypt_blocks(batch);
         }
         if !tail.is_empty() {
@@ -159,6 +165,25 @@ impl CtrDrbg {
         let (key, v) = temp.split_at(KEY_LEN);
         self.cipher = Aes256::new(key.try_into().expect("32 bytes"));
         self.v = u128::from_be_bytes(v.try_into().expect("16 bytes"));
+    }
+}
+
+/// Writes V + 1, V + 2, ... into `blocks`. A loop over the lower halves alone can be made vectors of; where they would
+/// carry into the upper one, which hardly ever happens, each block is counted by itself.
+#[inline(always)]
+fn count_up(v: u128, blocks: &mut [aes::Block]) {
+    let (upper, lower) = ((v >> 64) as u64, v as u64);
+    if lower.checked_add(blocks.len() as u64).is_none() {
+        for (i, block) in (1..).zip(blocks) {
+            *block = v.wrapping_add(i).to_be_bytes().into();
+        }
+        return;
+    }
+    let upper = upper.to_be_bytes();
+    for (i, block) in (1..).zip(blocks) {
+        let (first, second) = block.split_at_mut(8);
+        first.copy_from_slice(&upper);
+        second.copy_from_slice(&lower.wrapping_add(i).to_be_bytes());
     }
 }
 
@@ -242,6 +267,30 @@ mod tests {
                 .windows(16)
                 .any(|window| after.chunks(16).any(|block| block == window))
         );
+    }
+
+    /// By every way, also where the lower half carries and where all of V wraps.
+    #[test]
+    fn counters_go_up_by_one() {
+        let half = u128::from(u64::MAX);
+        for v in [
+            0,
+            7,
+            half - 5,
+            half,
+            half + 1,
+            (5 << 64) | (half - 2),
+            u128::MAX - 3,
+        ] {
+            for vectors in Vectors::all() {
+                let mut blocks = [aes::Block::default(); 37];
+                vectors.run(|| count_up(v, &mut blocks));
+                for (i, block) in (1..).zip(blocks) {
+                    let counter = u128::from_be_bytes(block.into());
+                    assert_eq!(counter, v.wrapping_add(i), "{v:x} {vectors:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Health tests of noise sources: NIST SP 800-90B section 4, and the total failure and online tests
-//! of AIS 20/31.
+//! Health tests of noise sources: NIST SP 800-90B section 4, and what AIS 20/31 (version 2, class
+//! PTG.2) asks of total failure tests (PTG.2.1, PTG.2.2) and online tests (PTG.2.3 to PTG.2.5).
 //!
 //! ```text
 //!   bytes ─> Gate ─> Monitor ─> Battery ─┬─ repetition count, bits and bytes    SP 800-90B 4.4.1
@@ -21,7 +21,6 @@ mod autocorrelation;
 mod battery;
 mod cutoff;
 mod disagreements;
-mod distribution;
 #[cfg(test)]
 mod faults;
 mod gate;

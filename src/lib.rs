@@ -18,7 +18,6 @@
 //!
 //! | Module | What it knows |
 //! |---|---|
-//! | [`condition`] | extractors, claims of entropy, several sources into one |
 //! | [`keys`] | key files, key ids |
 //! | [`packet`] | the bytes of both datagrams, and the one checked door for them |
 //! | [`session`] | HPKE session, ratchet, sealing and opening |
@@ -28,12 +27,14 @@
 //! | [`health`] | health tests on raw samples, the verdict on a source |
 //! | [`condition`] | extractors, claims of entropy, the combination of sources |
 //! | [`drbg`], [`draw`] | CTR_DRBG; unbiased numbers from random bytes |
+//! | [`distribution`] | tails and limits of distributions, for tests of randomness |
 //! | [`units`] | sizes and rates as people write them |
 //!
 //! There are no sockets, files or clocks here: time is an argument, in microseconds since the Unix epoch.
 #![forbid(unsafe_code)]
 
 pub mod condition;
+pub mod distribution;
 pub mod draw;
 pub mod drbg;
 pub mod health;

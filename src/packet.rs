@@ -300,13 +300,11 @@ impl<'d> Data<'d> {
         self.bytes.split_at(self.bytes.len() - field::MAC_LEN)
     }
 
-    /// The additional data, the ciphertext and its tag.
-    pub(crate) fn into_sealed(self) -> (&'d [u8], &'d mut [u8], &'d [u8]) {
-        let plain_len = self.bytes.len() - OVERHEAD;
+    /// The additional data, and the ciphertext with its tag.
+    pub(crate) fn into_sealed(self) -> (&'d [u8], &'d mut [u8]) {
+        let sealed_len = self.bytes.len() - OVERHEAD + field::TAG_LEN;
         let (header, rest) = self.bytes.split_at_mut(field::DATA);
-        let (cipher, rest) = rest.split_at_mut(plain_len);
-        let (tag, _) = rest.split_at(field::TAG_LEN);
-        (header, cipher, tag)
+        (header, &mut rest[..sealed_len])
     }
 }
 

@@ -8,6 +8,9 @@
 //!
 //! The bytes are secrets, so no digit is looked up in a table: which cache line was touched would tell it.
 
+use crate::draw::uuid_of;
+use crate::wipe;
+
 /// A kind of record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Record {
@@ -122,13 +125,12 @@ fn base64_line(bytes: &[u8], line: &mut [u8]) {
 }
 
 fn uuid_line(bytes: &[u8], line: &mut [u8]) {
+    let Some(random) = bytes.first_chunk() else {
+        return;
+    };
+    let mut uuid = uuid_of(*random);
     let mut at = 0;
-    for (i, &byte) in bytes.iter().enumerate() {
-        let byte = match i {
-            6 => byte & 0x0f | 0x40,
-            8 => byte & 0x3f | 0x80,
-            _ => byte,
-        };
+    for (i, &byte) in uuid.iter().enumerate() {
         if matches!(i, 4 | 6 | 8 | 10) {
             line[at] = b'-';
             at += 1;
@@ -137,6 +139,7 @@ fn uuid_line(bytes: &[u8], line: &mut [u8]) {
         line[at + 1] = hex_digit(byte);
         at += 2;
     }
+    wipe(&mut uuid);
 }
 
 #[cfg(test)]

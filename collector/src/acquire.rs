@@ -11,8 +11,9 @@
 //!
 //! A source that fails is tried again with growing pauses; nothing else takes its place. While no
 //! block is empty the source is not read. A latched source is not read either; what its driver had
-//! read ahead is wiped before it is.
+//! read ahead is wiped before it is. A latch is kept on disk, so that a restart does not clear it.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,8 +22,9 @@ use qrng::health::{Alarm, State as Health, Tier};
 use qrng::report::{Kinds, State};
 
 use crate::block::{Block, Filler};
+use crate::latched::Latched;
 use crate::packing::Packing;
-use crate::pipeline::now_us;
+use crate::pipeline::{Input, now_us};
 use crate::refine::Refine;
 use crate::source::{Failure, NoiseSource, SourceError};
 use crate::stats::{SourceStats, Stats};
@@ -75,29 +77,8 @@ impl Cut {
 ///
 /// # Errors
 /// The driver is broken, or another stage has ended.
-pub fn run(
-    source: Box<dyn NoiseSource>,
-    refine: Refine,
-    output: Output<'_>,
-    stats: &Stats,
-    index: usize,
-) -> anyhow::Result<()> {
-    let now = Instant::now();
-    let acquire = Acquire {
-        kinds: Kinds::of(source.identity().kind),
-        source,
-        refine,
-        packing: Packing::new(output.ring, output.cut)?,
-        counts: output.counts.then_some(stats),
-        stats: &stats.sources()[index],
-        tells_failure: !output.counts,
-        working: true,
-        state: State::Starting,
-        failure: None,
-        heard: now,
-        next_tick: now,
-    };
-    acquire.run()
+pub fn run(input: Input, output: Output<'_>, stats: &Stats, index: usize) -> anyhow::Result<()> {
+    Acquire::new(input, &output, stats, index)?.run()
 }
 
 /// Where a source's bytes go.
@@ -114,6 +95,7 @@ pub struct Output<'r> {
 struct Acquire<'s> {
     source: Box<dyn NoiseSource>,
     refine: Refine,
+    latched: Arc<Latched>,
     packing: Packing<'s>,
     kinds: Kinds,
     counts: Option<&'s Stats>,
@@ -129,9 +111,51 @@ struct Acquire<'s> {
     next_tick: Instant,
 }
 
+impl<'s> Acquire<'s> {
+    fn new(
+        input: Input,
+        output: &Output<'s>,
+        stats: &'s Stats,
+        index: usize,
+    ) -> anyhow::Result<Self> {
+        let now = Instant::now();
+        let Input {
+            source,
+            mut refine,
+            latched,
+        } = input;
+        let own = &stats.sources()[index];
+        if let Some(alarm) = latched.alarm(&own.identity().name) {
+            refine.latch(alarm);
+        }
+        Ok(Self {
+            kinds: Kinds::of(source.identity().kind),
+            source,
+            refine,
+            latched,
+            packing: Packing::new(output.ring, output.cut)?,
+            counts: output.counts.then_some(stats),
+            stats: own,
+            tells_failure: !output.counts,
+            working: true,
+            state: State::Starting,
+            failure: None,
+            heard: now,
+            next_tick: now,
+        })
+    }
+}
+
 impl Acquire<'_> {
     fn run(mut self) -> anyhow::Result<()> {
         let mut pause = FIRST_PAUSE;
+        if self.refine.state() == Some(Health::Latched) {
+            log::error!(
+                "noise source {} is still latched since an earlier run: nothing of it is sent until an operator clears it",
+                self.name()
+            );
+            self.wait_for_clear()?;
+        }
         loop {
             self.tick()?;
             match self.read() {
@@ -261,16 +285,26 @@ impl Acquire<'_> {
         let destroyed = self.packing.destroy();
         self.stats.discarded(destroyed);
         if self.refine.state() != Some(Health::Latched) {
-            self.be(State::Starting);
+            // Of a source that has failed, silence is no news, and why it has failed stays told.
+            if self.state != State::Failed {
+                self.be(State::Starting);
+            }
             self.publish();
             return Ok(());
         }
+        self.latched.add(alarm);
+        self.wait_for_clear()
+    }
+
+    /// Waits for the operator, then begins anew.
+    fn wait_for_clear(&mut self) -> anyhow::Result<()> {
         self.refine.forget();
         self.stats.withdraw_clear();
         self.be(State::Latched);
         self.publish();
         self.tell_failure()?;
         self.stats.wait_for_clear();
+        self.latched.remove(self.name());
         self.source.forget();
         self.refine.clear();
         self.be(State::Starting);
@@ -321,6 +355,7 @@ impl Acquire<'_> {
     fn publish(&self) {
         self.stats.health_is(self.refine.summary());
         self.stats.sensors_are(self.source.sensors());
+        self.stats.parts_are(self.source.parts());
     }
 }
 

@@ -5,13 +5,13 @@
 //!  acquire-2 ──ring──> stock ─┴─ as many bytes of each -> XOR or HKDF -> Packing -> seal
 //! ```
 //!
-//! The slowest source sets the pace: the others' rings fill, and they are read less often. A source
-//! that fails says so in its ring; what is left of its bytes is wiped, and the configuration says
+//! The slowest source sets the pace: the others' rings fill, and they are read less often; not so if they are interleaved,
+//! see [`interleave`]. A source that fails says so in its ring; what is left of its bytes is wiped, and the configuration says
 //! whether the others go on. Either way it is logged and shown.
 
 use anyhow::{Context, bail};
 use crossbeam::channel::{RecvTimeoutError, Select, TryRecvError};
-use qrng::condition::combine::{Combination, Notice};
+use qrng::condition::combine::{Combination, Combining, Notice};
 use zeroize::Zeroizing;
 
 use crate::acquire::{Cut, LINGER};
@@ -19,6 +19,10 @@ use crate::block::{Block, Filler, User};
 use crate::config::CombineConfig;
 use crate::packing::Packing;
 use crate::stats::{Combined, Stats};
+
+mod interleave;
+
+use interleave::Interleave;
 
 /// The most bytes of each source combined at once.
 const MOST: usize = 64 * 1024;
@@ -82,6 +86,13 @@ pub fn run(
     let CombineConfig {
         combination, unit, ..
     } = config;
+    stats.combined_is(Combined {
+        working: rings.len(),
+        stopped: None,
+    });
+    if combination.combining() == Combining::Interleave {
+        return Interleave::new(combination, rings, blocks, cut, stats)?.run();
+    }
     let stocks = rings.into_iter().map(|ring| Stock {
         ring,
         // Never grows, so that no copy stays behind in freed memory.
@@ -102,7 +113,6 @@ pub fn run(
 
 impl Combine<'_> {
     fn run(mut self) -> anyhow::Result<()> {
-        self.tell();
         loop {
             self.look_for_returns()?;
             if self.stopped {
@@ -174,26 +184,9 @@ impl Combine<'_> {
             self.combination.failed(index)
         };
         if let Some(notice) = notice {
-            self.heed(&notice);
+            self.stopped = heed(&notice, self.stats);
         }
         Ok(())
-    }
-
-    fn heed(&mut self, notice: &Notice) {
-        log::warn!("combination: {notice}");
-        self.stopped = notice.stopped.is_some();
-        self.stats.combined_is(Combined {
-            working: notice.working,
-            stopped: notice.stopped.as_ref().map(ToString::to_string),
-        });
-    }
-
-    /// Before anything has failed.
-    fn tell(&self) {
-        self.stats.combined_is(Combined {
-            working: self.stocks.len(),
-            stopped: None,
-        });
     }
 
     /// Combines as much as every working source has.
@@ -217,6 +210,16 @@ impl Combine<'_> {
         self.out.clear();
         done
     }
+}
+
+/// Tells what a failure or a return changes. True: nothing is combined now.
+fn heed(notice: &Notice, stats: &Stats) -> bool {
+    log::warn!("combination: {notice}");
+    stats.combined_is(Combined {
+        working: notice.working,
+        stopped: notice.stopped.as_ref().map(ToString::to_string),
+    });
+    notice.stopped.is_some()
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ mod combining;
 mod conditioning;
 mod gateways;
 mod health;
+mod pci;
+mod pcie;
 mod raw;
 mod sending;
 mod sources;
@@ -60,6 +62,11 @@ pub enum Driver {
     Node {
         /// The device or file.
         path: PathBuf,
+    },
+    /// A module card, driven from user space.
+    Pcie {
+        /// Where it is on the PCI bus; none if it is the only one.
+        device: Option<Address>,
     },
     /// A card on the USB.
     Usb {
@@ -160,7 +167,8 @@ impl TryFrom<Given<'_>> for Config {
         };
         let gateways = gateways::check(&mut problems, file, raw.gateway, &environment.psk);
         let send = sending::check(&mut problems, &raw.send, &gateways);
-        sending::check_pace(&mut problems, &send, &sources);
+        let added_up = combine.as_ref().is_some_and(CombineConfig::adds_up);
+        sending::check_pace(&mut problems, &send, &sources, added_up);
         problems.finish()?;
         Ok(Self {
             state_directory: path_in(file, &raw.state_directory),

@@ -23,6 +23,7 @@
 //! | status | [`status`], [`stats`] | writes `status.json` each second |
 //! | | [`latch`] | the operator's word that clears a latch |
 //! | (drivers) | [`sysfs`] | what the kernel shows of PCI functions and USB devices |
+//! | | [`latched`] | which sources are latched, kept over restarts |
 //!
 //! [`pipeline`] joins them. Sessions take their epochs from [`epoch`].
 //!
@@ -41,6 +42,7 @@ pub mod combine;
 pub mod config;
 pub mod epoch;
 pub mod latch;
+pub mod latched;
 pub mod pace;
 pub mod packing;
 pub mod pipeline;
@@ -54,6 +56,7 @@ pub mod sysfs;
 
 use config::{Config, Driver, Gateway, SourceConfig};
 use epoch::EpochFile;
+use latched::Latched;
 use pace::Pace;
 use pipeline::{Input, now_us};
 use refine::Refine;
@@ -61,7 +64,7 @@ use seal::Seal;
 use send::Outlet;
 use source::xdma::RealClock;
 use source::xdma::vfio::VfioSlot;
-use source::{Appliances, NoiseSource, Simulator, Xdma, node, usb};
+use source::{Appliances, NoiseSource, Pcie, Simulator, Xdma, node, usb};
 use stats::Stats;
 use status::{Remover, StatusFile};
 
@@ -97,9 +100,10 @@ fn start(supervisor: &Supervisor, config: Config) -> anyhow::Result<Remover> {
     let addresses: Vec<_> = config.gateways.iter().map(|g| g.address).collect();
     let status = StatusFile::new(&config);
     let remover = status.remover();
+    let latched = Arc::new(Latched::open(&config.state_directory)?);
     let mut inputs = Vec::new();
     for source in config.sources {
-        inputs.push(input(source)?);
+        inputs.push(input(source, &latched)?);
     }
     let identities = inputs.iter().map(|i| i.source.identity().clone());
     let stats = Arc::new(Stats::new(identities.collect(), names));
@@ -131,7 +135,7 @@ fn shown(gateway: &Gateway) -> String {
 }
 
 /// Opens a noise source and makes its tests and conditioning ready.
-fn input(config: SourceConfig) -> anyhow::Result<Input> {
+fn input(config: SourceConfig, latched: &Arc<Latched>) -> anyhow::Result<Input> {
     let source = open_source(&config)?;
     let kind = source.identity().kind.name();
     log::info!(
@@ -141,14 +145,15 @@ fn input(config: SourceConfig) -> anyhow::Result<Input> {
         config.claim.before,
         config.claim.after,
     );
-    if config.health.is_none() {
-        log::warn!(
-            "noise source {}: HEALTH TESTS ARE OFF; whatever the file holds is sent as random",
-            config.name
-        );
+    for warning in config.warnings() {
+        log::warn!("noise source {}: {warning}", config.name);
     }
     let refine = Refine::new(config.health, config.conditioning)?;
-    Ok(Input { source, refine })
+    Ok(Input {
+        source,
+        refine,
+        latched: Arc::clone(latched),
+    })
 }
 
 fn open_source(config: &SourceConfig) -> anyhow::Result<Box<dyn NoiseSource>> {
@@ -166,6 +171,10 @@ fn open_source(config: &SourceConfig) -> anyhow::Result<Box<dyn NoiseSource>> {
                 path.display()
             )
         })?),
+        Driver::Pcie { device } => {
+            let card = Pcie::open(name, *device);
+            Box::new(card.with_context(|| format!("noise source {name}"))?)
+        }
         Driver::Xdma { device, mode } => {
             let slot = Box::new(VfioSlot::new(*device));
             let card = Xdma::open(name, *mode, slot, Box::new(RealClock));

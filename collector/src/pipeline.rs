@@ -14,6 +14,7 @@ use crate::acquire::{self, Cut, Output};
 use crate::block::{Batch, Block, Filler, User, ring};
 use crate::combine;
 use crate::config::{CombineConfig, SendConfig};
+use crate::latched::Latched;
 use crate::refine::Refine;
 use crate::seal::{Seal, longest_notice};
 use crate::send::Outlet;
@@ -40,6 +41,8 @@ pub struct Input {
     pub source: Box<dyn NoiseSource>,
     /// Its tests and conditioning.
     pub refine: Refine,
+    /// Where its latch is kept.
+    pub latched: Arc<Latched>,
 }
 
 /// Starts the threads `acquire` (and `combine`, if there are several sources), `seal` and `send`.
@@ -58,7 +61,8 @@ pub fn start<R: CryptoRng + Send + 'static>(
     let cut = send.cut();
     let block = send.block();
     let batch = send.batch().max(longest_notice(cut));
-    let (to_seal, from_acquire) = ring(BUFFERS, || Block::new(block));
+    // Sources that are interleaved hold a buffer each.
+    let (to_seal, from_acquire) = ring(BUFFERS + inputs.len(), || Block::new(block));
     let (to_send, from_seal) = ring(BUFFERS, || Batch::new(batch));
     let own = Arc::clone(stats);
     supervisor.spawn("send", move || outlet.run(&from_seal, &own))?;
@@ -93,7 +97,7 @@ fn start_acquire(
             cut: cut.unwrap_or(ANY),
             counts: cut.is_some(),
         };
-        acquire::run(input.source, input.refine, output, &own, index)
+        acquire::run(input, output, &own, index)
     })?;
     Ok(())
 }

@@ -111,6 +111,13 @@ impl Refine {
         Some(alarm)
     }
 
+    /// Latches the source by an alarm of an earlier run; nothing happens if it is not tested.
+    pub fn latch(&mut self, alarm: Alarm) {
+        if let Some(monitor) = &mut self.monitor {
+            monitor.latch(alarm);
+        }
+    }
+
     /// An operator has dealt with the source: start-up tests run. What is held is wiped.
     pub fn clear(&mut self) {
         self.forget();

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use qrng::health::Summary;
 use qrng::report::{SourceReport, State};
 
-use crate::source::{Failure, Fault, Identity, Sensors};
+use crate::source::{Failure, Fault, Identity, Part, Sensors};
 
 /// How the noise source is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub struct SourceStats {
     condition: Mutex<Condition>,
     faults: Mutex<BTreeMap<Fault, u64>>,
     sensors: Mutex<Sensors>,
+    parts: Mutex<Vec<Part>>,
     health: Mutex<Option<Summary>>,
     /// Whether an operator wants the latch cleared.
     clear: Mutex<bool>,
@@ -177,6 +178,7 @@ impl SourceStats {
             condition: Mutex::default(),
             faults: Mutex::default(),
             sensors: Mutex::default(),
+            parts: Mutex::default(),
             health: Mutex::default(),
             clear: Mutex::default(),
             cleared: Condvar::new(),
@@ -217,6 +219,11 @@ impl SourceStats {
         *lock(&self.sensors) = sensors;
     }
 
+    /// Notes how the devices are doing that it is made of.
+    pub fn parts_are(&self, parts: Vec<Part>) {
+        *lock(&self.parts) = parts;
+    }
+
     /// Notes its health.
     pub fn health_is(&self, summary: Option<Summary>) {
         *lock(&self.health) = summary;
@@ -241,6 +248,11 @@ impl SourceStats {
     /// What the device said of itself, about a second old at most.
     pub fn sensors(&self) -> Sensors {
         lock(&self.sensors).clone()
+    }
+
+    /// The devices that it is made of, if it is made of several, about a second old at most.
+    pub fn parts(&self) -> Vec<Part> {
+        lock(&self.parts).clone()
     }
 
     /// Its health in numbers, about a second old at most; none if it is not tested.

@@ -1,5 +1,6 @@
 //! The real collector, its packets opened with the core.
 
+mod appliance;
 mod harness;
 mod randomness;
 

@@ -82,6 +82,7 @@ fn vet(mode: u32, owner: u32, euid: u32, size: u64) -> Result<(), String> {
 }
 
 /// Replaces `path` by `bytes` as one step: a reader sees the old content or the new, never half.
+/// Others may be able to write in its directory: what they put in the way is replaced, not followed.
 ///
 /// With `durable` the file and its directory are synced, so that the content survives a power
 /// loss that follows. The file's mode is `mode` less the umask.
@@ -97,10 +98,14 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> 
     name.push(".new");
     let temporary = directory.join(name);
     let result = (|| {
+        // A rest of an earlier try, or a link to a file that is not ours.
+        match fs::remove_file(&temporary) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
         let mut file = OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .mode(mode)
             .open(&temporary)?;
         file.write_all(bytes)?;
@@ -166,5 +171,27 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert!(write_atomically(&dir.path().join("no/such"), b"x", 0o600, false).is_err());
+    }
+
+    #[test]
+    fn atomic_write_follows_no_link_and_uses_no_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("precious"), b"precious").unwrap();
+        std::os::unix::fs::symlink(path("precious"), path("status.new")).unwrap();
+        write_atomically(&path("status"), b"one", 0o644, false).unwrap();
+        assert_eq!(fs::read(path("precious")).unwrap(), b"precious");
+        assert_eq!(fs::read(path("status")).unwrap(), b"one");
+        assert!(!fs::symlink_metadata(path("status")).unwrap().is_symlink());
+
+        fs::write(path("status.new"), b"a longer rest of an earlier try").unwrap();
+        write_atomically(&path("status"), b"two", 0o600, true).unwrap();
+        assert_eq!(fs::read(path("status")).unwrap(), b"two");
+        let mode = fs::metadata(path("status")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        // What is neither file nor link cannot be replaced.
+        fs::create_dir(path("status.new")).unwrap();
+        assert!(write_atomically(&path("status"), b"three", 0o600, false).is_err());
+        assert_eq!(fs::read(path("status")).unwrap(), b"two");
     }
 }

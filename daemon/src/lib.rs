@@ -2,20 +2,28 @@
 //! and their errors, secret files and variables, atomic writes, mounts, logging, signals and
 //! supervised threads.
 //!
-//! Nothing here knows of packets or randomness.
-#![forbid(unsafe_code)]
+//! Nothing here knows of packets or randomness. `unsafe` is in [`descriptors`] alone.
 
 mod args;
 mod config;
+#[expect(
+    unsafe_code,
+    reason = "a number that another process gave becomes an owned descriptor"
+)]
+pub mod descriptors;
 mod files;
+mod manager;
 pub mod mounts;
 mod process;
+mod progress;
 mod psk;
 mod supervisor;
 
 pub use args::DaemonArgs;
 pub use config::{ConfigError, Problems, parse_toml, path_in, read_toml};
 pub use files::{FileError, read_secret, write_atomically};
+pub use manager::Manager;
 pub use process::{init_log, protect_memory};
+pub use progress::{Progress, Pulse};
 pub use psk::{PSK_VARIABLE, Psk};
 pub use supervisor::{Ending, Supervisor};

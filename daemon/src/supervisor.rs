@@ -4,11 +4,14 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use nix::sys::signal::{SigSet, Signal};
+
+use crate::{Manager, Progress};
 
 /// Signals within this time are one request to end.
 const ONE_REQUEST: Duration = Duration::from_secs(1);
@@ -107,6 +110,30 @@ impl Supervisor {
                 error,
             });
         })
+    }
+
+    /// Tells the service manager again and again that the daemon gets on, if it wants to hear that: only while no stage is
+    /// stuck. A daemon that is stuck is then killed and started anew.
+    ///
+    /// # Errors
+    /// The kernel refuses the thread.
+    pub fn feed_watchdog(&self, manager: &Arc<Manager>, progress: Arc<Progress>) -> io::Result<()> {
+        let Some(limit) = manager.watchdog() else {
+            return Ok(());
+        };
+        let manager = Arc::clone(manager);
+        self.spawn("watchdog", move || {
+            loop {
+                match progress.stuck(limit / 2) {
+                    None => manager.alive(),
+                    Some((stage, time)) => {
+                        log::error!("{stage} has been at one piece of work for {time:?}");
+                    }
+                }
+                thread::sleep(limit / 4);
+            }
+        })?;
+        Ok(())
     }
 
     /// Waits for the first reason to end.

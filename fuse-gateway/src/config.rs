@@ -10,6 +10,7 @@ use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_secret, read_toml};
 use serde::Deserialize;
 
 use crate::buffer::Overflow;
+use crate::health::Testing;
 
 /// Smallest buffer, in bytes: one slab holds 64 KiB.
 const BUFFER_MIN: u64 = 64 * 1024;
@@ -28,6 +29,8 @@ pub struct Config {
     pub keys: Vec<GatewayKey>,
     /// Where the files appear.
     pub mount: PathBuf,
+    /// Socket of the helper that mounts for this gateway; none: it mounts by itself.
+    pub mount_helper: Option<PathBuf>,
     /// Where the restart bound is kept.
     pub runtime_directory: PathBuf,
     /// Kinds of noise source whose bytes are served.
@@ -42,8 +45,8 @@ pub struct Config {
     pub overflow: Overflow,
     /// Size of the socket's receive buffer in bytes.
     pub receive_buffer: usize,
-    /// Whether verified bytes are tested before they are served.
-    pub health: bool,
+    /// How verified bytes are tested before they are served.
+    pub health: Testing,
 }
 
 #[derive(Debug, Deserialize)]
@@ -54,6 +57,7 @@ struct Raw {
     keys: Vec<PathBuf>,
     #[serde(default = "default_mount")]
     mount: PathBuf,
+    mount_helper: Option<PathBuf>,
     #[serde(default = "default_runtime_directory")]
     runtime_directory: PathBuf,
     #[serde(default)]
@@ -102,11 +106,15 @@ impl Default for RawSocket {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct RawHealth {
     enabled: bool,
+    block_size: Amount,
 }
 
 impl Default for RawHealth {
     fn default() -> Self {
-        Self { enabled: true }
+        Self {
+            enabled: true,
+            block_size: Amount::from("64 KiB"),
+        }
     }
 }
 
@@ -162,11 +170,13 @@ impl Config {
             format_args!("give an address and port, such as \"0.0.0.0:4790\" or \"[::]:4790\", instead of {:?}", raw.listen),
         );
         let keys = load_keys(file, &raw.keys, environment, &mut problems);
-        for (key, path) in [
-            ("mount", &raw.mount),
-            ("runtime-directory", &raw.runtime_directory),
-        ] {
-            if !path.is_absolute() {
+        let paths = [
+            ("mount", Some(&raw.mount)),
+            ("mount-helper", raw.mount_helper.as_ref()),
+            ("runtime-directory", Some(&raw.runtime_directory)),
+        ];
+        for (key, path) in paths {
+            if let Some(path) = path.filter(|path| !path.is_absolute()) {
                 problems.add(
                     key,
                     format_args!("{} is not an absolute path", path.display()),
@@ -198,6 +208,7 @@ impl Config {
             64 * 1024..=1 << 30,
             &mut problems,
         );
+        let health = testing(&raw.health, &mut problems);
         problems.finish()?;
         let accept = if raw.accept_simulated {
             Kinds::ALL
@@ -205,11 +216,18 @@ impl Config {
             Kinds::REAL
         };
         // Every `None` above has noted a problem, so none is left here.
-        match (listen, buffer_size, overflow, receive_buffer) {
-            (Some(listen), Some(buffer_size), Some(overflow), Some(receive_buffer)) => Ok(Self {
+        match (listen, buffer_size, overflow, receive_buffer, health) {
+            (
+                Some(listen),
+                Some(buffer_size),
+                Some(overflow),
+                Some(receive_buffer),
+                Some(health),
+            ) => Ok(Self {
                 listen,
                 keys,
                 mount: raw.mount,
+                mount_helper: raw.mount_helper,
                 runtime_directory: raw.runtime_directory,
                 accept,
                 stall_limit_s: raw.stall_limit,
@@ -217,7 +235,7 @@ impl Config {
                 buffer_size,
                 overflow,
                 receive_buffer,
-                health: raw.health.enabled,
+                health,
             }),
             _ => unreachable!("a missing value without a problem"),
         }
@@ -272,6 +290,23 @@ fn buffer_size(size: &Amount, environment: &Environment, problems: &mut Problems
         None => ("buffer.size", size),
     };
     bytes_between(key, size, BUFFER_MIN..=BUFFER_MAX, problems)
+}
+
+fn testing(raw: &RawHealth, problems: &mut Problems) -> Option<Testing> {
+    let (key, remedy) = (
+        "health.block-size",
+        "give \"8 KiB\", \"16 KiB\", \"32 KiB\" or \"64 KiB\"",
+    );
+    let bytes = problems.keep(key, raw.block_size.size(), remedy)?;
+    let testing = Testing {
+        enabled: raw.enabled,
+        block_bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+    };
+    if !testing.is_possible() {
+        problems.add(key, format_args!("{bytes} bytes are no block"), remedy);
+        return None;
+    }
+    Some(testing)
 }
 
 fn bytes_between(

@@ -7,9 +7,10 @@
 //! ```
 //!
 //! The tests judge pieces of 8 KiB as they come, and statistics when 64 KiB are complete (see [`qrng::health`]). Pieces that
-//! passed are staged until their 64 KiB are judged as a whole. Only if readers have used up the buffer and the oldest
-//! staged byte has waited [`PATIENCE_US`] are pieces passed on sooner: at 0.5 MB/s, where 64 KiB take 131 ms, a reader then
-//! waits 30 ms at the most; above 6.6 MB/s 64 KiB are there in less than that, and nothing is ever passed on before.
+//! passed are staged until their 64 KiB are judged as a whole, so that no byte of 64 KiB that fail is ever served.
+//!
+//! An operator of a slow source may choose otherwise ([`Testing::block_bytes`]): if readers have used up the buffer and the
+//! oldest staged byte has waited [`PATIENCE_US`], so many staged bytes are passed on before the statistics are known.
 //!
 //! A permanent alarm latches the buffer: it is emptied, reads fail, and everything verified is destroyed until an operator
 //! clears it. The latch is kept in a file, so that a restart doesn't clear it.
@@ -18,21 +19,24 @@
 //! verified = withheld + held + admitted to the buffer
 //! ```
 
-use std::fs;
+mod latch;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use log::{error, info, warn};
+use log::{error, warn};
 use qrng::health::{Alarm, BLOCK, Gate, Settings, SettingsError, State, Summary, Tier};
 use qrng_daemon::write_atomically;
 
 use crate::buffer::{Buffer, Memory};
+pub use latch::ClearRequest;
 
 /// Bytes judged by the tests of single samples before they are staged.
 const PIECE: usize = 8192;
 
-/// How long a judged byte waits for the statistics while the buffer is used up, in microseconds.
+/// How long a judged byte waits for the statistics while the buffer is used up, in microseconds, if it may be passed on
+/// before.
 pub const PATIENCE_US: u64 = 10_000;
 
 /// The buffer counts as used up below so many bytes.
@@ -41,8 +45,33 @@ const LOW: usize = PIECE;
 /// The name under which alarms of these tests appear.
 const SOURCE: &str = "link";
 
-/// Name of the file that keeps a latch, in the gateway's runtime directory.
-const LATCH_FILE: &str = "latched";
+/// What is tested, and how far before it is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Testing {
+    /// Whether verified bytes are tested at all.
+    pub enabled: bool,
+    /// Bytes that are served together: 64 KiB, all judged by every test, or 8, 16 or 32 KiB, of which the statistics may come
+    /// too late.
+    pub block_bytes: usize,
+}
+
+impl Testing {
+    /// Every byte is judged by every test before it is served.
+    pub const WHOLE: Self = Self {
+        enabled: true,
+        block_bytes: BLOCK,
+    };
+    /// Nothing is tested.
+    pub const OFF: Self = Self {
+        enabled: false,
+        ..Self::WHOLE
+    };
+
+    /// Whether [`Self::block_bytes`] is one of the sizes that there are.
+    pub fn is_possible(self) -> bool {
+        self.block_bytes.is_power_of_two() && (PIECE..=BLOCK).contains(&self.block_bytes)
+    }
+}
 
 /// Where every verified byte went before the buffer, at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,6 +98,7 @@ pub struct Told {
 /// The tests, the buffer behind them, and the latch.
 pub struct Health {
     judge: Mutex<Judge>,
+    testing: Testing,
     buffer: Arc<Buffer>,
     latch_file: PathBuf,
 }
@@ -109,17 +139,18 @@ impl Health {
     /// # Errors
     /// See [`HealthError`].
     pub fn new(
-        enabled: bool,
+        testing: Testing,
         buffer: Arc<Buffer>,
         runtime_directory: &Path,
     ) -> Result<Self, HealthError> {
+        let enabled = testing.enabled;
         let settings = Settings {
             block_bytes: PIECE,
             ..Settings::new(SOURCE)
         };
-        let latch_file = runtime_directory.join(LATCH_FILE);
+        let latch_file = runtime_directory.join(latch::FILE_NAME);
         let latch = if enabled {
-            read_latch(&latch_file)?
+            latch::read(&latch_file)?
         } else {
             None
         };
@@ -144,6 +175,7 @@ impl Health {
         };
         Ok(Self {
             judge: Mutex::new(judge),
+            testing,
             buffer,
             latch_file,
         })
@@ -198,7 +230,7 @@ impl Health {
         if let Some(gate) = &mut judge.gate {
             gate.clear();
         }
-        if let Err(e) = remove_if_there(&self.latch_file) {
+        if let Err(e) = latch::remove(&self.latch_file) {
             warn!(
                 "{} cannot be removed ({e}): the next start will be latched again; remove it",
                 self.latch_file.display()
@@ -254,11 +286,14 @@ impl Health {
         }
     }
 
-    /// Gives what is staged to the buffer if its 64 KiB were judged, or if readers wait too long; tells whether it did.
+    /// Gives what is staged to the buffer if its 64 KiB were judged, or if readers wait too long for a smaller block; tells
+    /// whether it did.
     fn pass_on(&self, judge: &mut Judge, now_us: u64) -> bool {
         let len = judge.staged_len;
         let age_us = now_us.saturating_sub(judge.staged_us);
-        let due = || age_us >= PATIENCE_US && self.buffer.fill() < LOW;
+        let block = self.testing.block_bytes;
+        let may_go = block < BLOCK && len >= block;
+        let due = || may_go && age_us >= PATIENCE_US && self.buffer.fill() < LOW;
         if len == 0 || !(judge.window >= BLOCK || due()) {
             return false;
         }
@@ -307,55 +342,6 @@ impl Judge {
     fn wipe_staged(&mut self) {
         qrng::wipe(&mut self.staged.bytes_mut()[..self.staged_len]);
         self.staged_len = 0;
-    }
-}
-
-/// A file by which an operator asks for a latch to be cleared.
-pub struct ClearRequest(PathBuf);
-
-impl ClearRequest {
-    /// Name of the file in the gateway's runtime directory.
-    pub const FILE_NAME: &str = "clear-latch";
-
-    /// The request's file in `runtime_directory`, which only the gateway's user and root can write.
-    pub fn new(runtime_directory: &Path) -> Self {
-        Self(runtime_directory.join(Self::FILE_NAME))
-    }
-
-    /// Looks for the file, removes it, and clears the latch.
-    pub fn look(&self, health: &Health) {
-        use std::os::unix::fs::MetadataExt;
-        let Ok(metadata) = fs::symlink_metadata(&self.0) else {
-            return;
-        };
-        let owner = metadata.uid();
-        if let Err(e) = fs::remove_file(&self.0) {
-            error!(
-                "{} cannot be removed ({e}), so the latch is not cleared; remove it, and make it anew as a file",
-                self.0.display()
-            );
-            return;
-        }
-        if health.clear() {
-            warn!("the permanent alarm was cleared by user {owner}; start-up tests run");
-        } else {
-            info!("user {owner} asked to clear an alarm, but there is none");
-        }
-    }
-}
-
-fn read_latch(path: &Path) -> Result<Option<String>, HealthError> {
-    match fs::read(path) {
-        Ok(text) => Ok(Some(String::from_utf8_lossy(&text).trim().to_owned())),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(HealthError::LatchFile(path.to_owned(), e)),
-    }
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
     }
 }
 

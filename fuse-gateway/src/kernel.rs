@@ -16,7 +16,10 @@ mod mount;
 mod serve;
 mod waiting;
 
+use std::fs::OpenOptions;
 use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,11 +29,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::libc::O_NONBLOCK;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use qrng_daemon::{Progress, Pulse};
 use thiserror::Error;
 
-pub use self::mount::MountError;
-use self::mount::Place;
-use self::serve::Shared;
+use self::connection::Connection;
+use self::mount::{Fresh, Place};
+pub use self::mount::{MountError, settle as fit_to_mount_on};
+use self::serve::{After, Shared};
 use crate::buffer::MAX_CLAIM;
 use crate::tree::{Desk, Tree};
 
@@ -52,6 +59,8 @@ pub struct MountOptions {
     pub allow_other: bool,
     /// Loop threads; 0 means one a CPU.
     pub threads: usize,
+    /// Where the threads show that they get on.
+    pub progress: Arc<Progress>,
     /// Told when a thread ends by itself: the process should then end, too.
     pub on_end: OnEnd,
 }
@@ -62,6 +71,15 @@ impl std::fmt::Debug for MountOptions {
             .field("point", &self.point)
             .finish_non_exhaustive()
     }
+}
+
+/// A connection that somebody else has made. Where it is mounted is not this process's to undo: it never unmounts then.
+#[derive(Debug)]
+pub enum Handed {
+    /// Mounted a moment ago: nothing has been negotiated yet.
+    New(OwnedFd),
+    /// Kept from an earlier run, whose readers may still wait.
+    Kept(OwnedFd),
 }
 
 /// A thread of the loop has ended by itself.
@@ -119,6 +137,56 @@ impl Mount {
     /// # Errors
     /// See [`MountError`]; nothing stays mounted then.
     pub fn start(options: MountOptions, tree: Arc<Tree>) -> Result<Self, MountError> {
+        let fresh = mount::mount(&options.point, options.allow_other)?;
+        Self::serve(options, tree, fresh, After::Nobody, false)
+    }
+
+    /// Serves `tree` over a connection that somebody else has made, until [`Mount::stop`].
+    ///
+    /// Reads that wait then go on to wait for the next run, if the kernel can ask it for them and [`Mount::survives`] was
+    /// acted upon; otherwise they fail.
+    ///
+    /// # Errors
+    /// [`MountError::NotKept`] if readers of an earlier run could be left waiting for ever, and what the kernel says.
+    pub fn adopt(
+        options: MountOptions,
+        handed: Handed,
+        tree: Arc<Tree>,
+    ) -> Result<Self, MountError> {
+        let refused = |e| MountError::Refused(options.point.clone(), e);
+        let kept = matches!(handed, Handed::Kept(_));
+        let connection = match handed {
+            Handed::New(fd) => Connection::begin(fd, mount::acl(options.allow_other)),
+            Handed::Kept(fd) => Ok(Connection::resume(fd)),
+        }
+        .map_err(refused)?;
+        let place = Place::at(options.point.clone());
+        // Asked of a new connection too, where nothing waits: it tells whether a later run could ask.
+        let resends = connection.resend();
+        if kept && !(resends && place.is_ours()) {
+            return Err(MountError::NotKept(options.point));
+        }
+        let after = if resends {
+            After::NextRun
+        } else {
+            After::Others
+        };
+        Self::serve(options, tree, Fresh { connection, place }, after, kept)
+    }
+
+    /// The connection, for whoever keeps it for the next run; `None` if the next run could not go on with it.
+    pub fn survives(&self) -> Option<BorrowedFd<'_>> {
+        let shared = self.shared.as_deref()?;
+        (shared.after == After::NextRun).then(|| shared.connection.fd())
+    }
+
+    fn serve(
+        options: MountOptions,
+        tree: Arc<Tree>,
+        fresh: Fresh,
+        after: After,
+        resumed: bool,
+    ) -> Result<Self, MountError> {
         let loops = match options.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
@@ -127,8 +195,7 @@ impl Mount {
             .map(|_| Desk::new())
             .collect::<io::Result<Vec<_>>>()
             .map_err(MountError::Start)?;
-        let fresh = mount::mount(&options.point, options.allow_other)?;
-        let shared = Arc::new(Shared::new(fresh.connection, tree));
+        let shared = Arc::new(Shared::new(fresh.connection, tree, after, resumed));
         let (done, ended) = channel();
         let mut mount = Self {
             place: fresh.place,
@@ -144,6 +211,7 @@ impl Mount {
                 "parked".to_owned()
             };
             let thread = Thread {
+                pulse: options.progress.stage(&name),
                 name,
                 serves: number < loops,
                 desk,
@@ -154,6 +222,9 @@ impl Mount {
             mount
                 .threads
                 .push(thread.start(shared.clone()).map_err(MountError::Start)?);
+        }
+        if resumed {
+            ask_about_pollers(options.point);
         }
         Ok(mount)
     }
@@ -179,6 +250,11 @@ impl Mount {
         };
         shared.stopping.store(true, Ordering::SeqCst);
         shared.tree.buffer().alert();
+        if shared.after != After::Nobody {
+            // The threads of the loop wait in the kernel, and end with the process.
+            self.wait_for_parked();
+            return Ok(());
+        }
         let ours = self.place.is_ours();
         let mut waker = None;
         let mut unmounted = Ok(());
@@ -211,6 +287,16 @@ impl Mount {
     fn abort(&self) -> bool {
         let alive = !self.threads.iter().any(JoinHandle::is_finished);
         alive && self.place.abort()
+    }
+
+    /// Waits until those who waited for bytes have been told, or left to the next run.
+    fn wait_for_parked(&self) {
+        let limit = Instant::now() + STOP_LIMIT;
+        let parked = || self.threads.last().is_none_or(JoinHandle::is_finished);
+        while !parked() && Instant::now() < limit {
+            // Whichever thread ends is heard of.
+            let _ = self.ended.recv_timeout(Duration::from_millis(20));
+        }
     }
 
     /// Joins all threads; false if one hasn't ended within the limit.
@@ -247,9 +333,30 @@ fn wake(point: PathBuf, loops: usize) -> JoinHandle<()> {
     })
 }
 
+/// Polls a file of the mount, for the number that the kernel has given to its latest open file: all who polled files
+/// before, and wait to be woken by a gateway that is gone, are then woken to ask again. If it can't be, the first other
+/// process that polls does the same.
+fn ask_about_pollers(point: PathBuf) {
+    std::thread::spawn(move || {
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(O_NONBLOCK);
+        match options.open(point.join("README")) {
+            Ok(file) => {
+                let mut fds = [PollFd::new(
+                    std::os::fd::AsFd::as_fd(&file),
+                    PollFlags::POLLIN,
+                )];
+                let _ = poll(&mut fds, PollTimeout::ZERO);
+            }
+            Err(e) => log::debug!("pollers of the last run are woken by the next poll: {e}"),
+        }
+    });
+}
+
 /// A thread about to be started.
 struct Thread {
     name: String,
+    pulse: Pulse,
     /// Whether it answers requests, or serves those who wait.
     serves: bool,
     desk: Desk,
@@ -267,9 +374,9 @@ impl Thread {
     fn run(mut self, shared: Arc<Shared>) {
         let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
             if self.serves {
-                shared.answer_all(&mut self.desk)
+                shared.answer_all(&mut self.desk, &self.pulse)
             } else {
-                shared.serve_waiting(&mut self.desk);
+                shared.serve_waiting(&mut self.desk, &self.pulse);
                 Ok(())
             }
         }));

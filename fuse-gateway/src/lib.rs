@@ -18,6 +18,7 @@ pub mod bound;
 pub mod buffer;
 pub mod config;
 pub mod counters;
+pub mod handover;
 pub mod health;
 pub mod kernel;
 pub mod link;
@@ -37,25 +38,31 @@ use anyhow::Context;
 use log::{error, info, warn};
 use nix::unistd::{getegid, geteuid};
 use qrng::keys::GatewayKey;
-use qrng_daemon::{Ending, Supervisor};
+use qrng_daemon::descriptors::handed_over;
+use qrng_daemon::{Ending, Manager, Progress, Supervisor};
 
 use crate::admit::{Admit, AdvanceBound};
 use crate::bound::{BoundFile, StartBound};
 use crate::buffer::Buffer;
 use crate::config::Config;
 use crate::health::{ClearRequest, Health};
-use crate::kernel::{LoopEnd, Mount, MountOptions};
+use crate::kernel::{Handed, LoopEnd, Mount, MountOptions};
 use crate::link::Link;
 use crate::receive::{Output, Receiver, now_us};
 use crate::status::Status;
 use crate::tree::Tree;
 use crate::watch::Rates;
 
+/// The name under which the service manager keeps the mount's connection for the next run.
+const KEPT: &str = "mount";
+
 /// Runs the gateway until a signal asks it to end, or a part of it fails.
 ///
 /// # Errors
 /// Something that cannot be set up: the text says what and how to mend it. Nothing is left behind.
 pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> {
+    let manager = Manager::from_environment().context("NOTIFY_SOCKET cannot be used")?;
+    let progress = Arc::new(Progress::default());
     prepare_directory(&config.runtime_directory)?;
     // The socket comes first: it is what a second gateway on this host is refused by, and once it
     // is ours no earlier run can accept anything any more.
@@ -96,9 +103,9 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         Arc::clone(&buffer),
         Arc::new(move || document.document()),
         (geteuid().as_raw(), getegid().as_raw()),
-        now_us() / 1_000_000,
+        now_us(),
     ));
-    let mount = mount(&config, supervisor, &tree)?;
+    let mount = mount(&config, &manager, supervisor, &progress, &tree)?;
     info!(
         "serving at {}, listening on UDP {}, keys {}, buffer {} bytes",
         mount.point().display(),
@@ -109,11 +116,22 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
 
     let admit = Admit::new(config.keys, start.micros(), config.accept);
     let output = Output { health, buffer };
-    let receiver = Receiver::new(socket, admit, bound, output, link);
+    let receiver = Receiver::new(
+        socket,
+        admit,
+        bound,
+        output,
+        link,
+        progress.stage("receive"),
+    );
     supervisor.spawn("receive", move || receiver.run())?;
     supervisor.spawn("watch", move || watch::run(&status, &tree))?;
+    let manager = Arc::new(manager);
+    manager.ready(&format!("serving at {}", mount.point().display()));
+    supervisor.feed_watchdog(&manager, progress)?;
 
     let ending = supervisor.wait();
+    manager.stopping();
     let result = match &ending {
         Ending::Signal(signal) => {
             info!("{signal}: ending");
@@ -136,12 +154,57 @@ fn names(keys: &[GatewayKey]) -> String {
     names.join(", ")
 }
 
-fn mount(config: &Config, supervisor: &Supervisor, tree: &Arc<Tree>) -> anyhow::Result<Mount> {
+/// The mount: the one that was kept from the last run, one that the helper makes, or one's own.
+fn mount(
+    config: &Config,
+    manager: &Manager,
+    supervisor: &Supervisor,
+    progress: &Arc<Progress>,
+    tree: &Arc<Tree>,
+) -> anyhow::Result<Mount> {
+    let options = mount_options(config, supervisor, progress);
+    let kept = handed_over()?
+        .into_iter()
+        .find(|handed| handed.name == KEPT);
+    if let Some(kept) = kept {
+        match Mount::adopt(options.clone(), Handed::Kept(kept.fd), Arc::clone(tree)) {
+            Ok(mount) => {
+                info!("the readers of the last run go on");
+                return Ok(mount);
+            }
+            Err(e) => {
+                warn!("{e}");
+                manager.forget(KEPT);
+            }
+        }
+    }
+    let Some(helper) = &config.mount_helper else {
+        return Ok(Mount::start(options, Arc::clone(tree))?);
+    };
+    let handed = Handed::New(handover::ask(helper)?);
+    let mount = Mount::adopt(options, handed, Arc::clone(tree))?;
+    match mount.survives() {
+        Some(fd) if manager.is_there() => manager
+            .keep(KEPT, fd)
+            .context("the service manager does not keep the connection")?,
+        _ => info!(
+            "open files will not survive a restart: no service manager, or a kernel before Linux 6.9"
+        ),
+    }
+    Ok(mount)
+}
+
+fn mount_options(
+    config: &Config,
+    supervisor: &Supervisor,
+    progress: &Arc<Progress>,
+) -> MountOptions {
     let reporter = supervisor.reporter();
-    let options = MountOptions {
+    MountOptions {
         point: config.mount.clone(),
         allow_other: config.allow_other.unwrap_or(geteuid().is_root()),
         threads: 0,
+        progress: Arc::clone(progress),
         on_end: Arc::new(move |end: LoopEnd| {
             // Nobody listens once the process is ending anyway.
             let _ = reporter.send(Ending::Thread {
@@ -149,8 +212,7 @@ fn mount(config: &Config, supervisor: &Supervisor, tree: &Arc<Tree>) -> anyhow::
                 error: end.why.to_string(),
             });
         }),
-    };
-    Ok(Mount::start(options, Arc::clone(tree))?)
+    }
 }
 
 fn prepare_directory(path: &Path) -> anyhow::Result<()> {

@@ -15,6 +15,8 @@ use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, MultiHeaders, recvmmsg, setsockopt, sockopt,
 };
 
+use qrng_daemon::Pulse;
+
 use crate::admit::{Admit, Admitted, Reject};
 use crate::bound::BoundFile;
 use crate::buffer::Buffer;
@@ -83,6 +85,7 @@ pub struct Receiver {
     bound: BoundFile,
     output: Output,
     link: Arc<Link>,
+    pulse: Pulse,
     /// The kernel's drop counter at the last look: it counts from the socket's start and wraps.
     dropped: u32,
 }
@@ -95,6 +98,7 @@ impl Receiver {
         bound: BoundFile,
         output: Output,
         link: Arc<Link>,
+        pulse: Pulse,
     ) -> Self {
         Self {
             socket,
@@ -102,6 +106,7 @@ impl Receiver {
             bound,
             output,
             link,
+            pulse,
             dropped: 0,
         }
     }
@@ -118,6 +123,7 @@ impl Receiver {
                 Err(Errno::EINTR) => continue,
                 Err(e) => anyhow::bail!("receiving from the UDP socket: {e}"),
             };
+            self.pulse.works();
             let (now_us, now) = (now_us(), Instant::now());
             for (message, (length, segment)) in memory.chunks_mut(MESSAGE).zip(trains) {
                 if segment == 0 {
@@ -129,6 +135,7 @@ impl Receiver {
             }
             self.link.counters.lost.set(self.admit.counts().lost);
             self.output.buffer.notify();
+            self.pulse.waits();
         }
     }
 

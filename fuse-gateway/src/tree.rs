@@ -27,7 +27,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use qrng::drbg::{MAX_REQUEST, SEED_LEN};
+use qrng::drbg::{MATERIAL_LEN, MAX_REQUEST};
 use thiserror::Error;
 
 use self::generators::{Generators, Root};
@@ -68,6 +68,9 @@ pub enum TreeError {
     /// A health test has failed for good: no file gives random bytes until an operator clears the alarm.
     #[error("a health test has failed for good")]
     Latched,
+    /// The part of a record or document that was read before belongs to a run of the gateway that has ended.
+    #[error("what was read of it before is no longer known")]
+    LeftOver,
     /// A generator could not be seeded by the kernel, or refused an answer.
     #[error("a generator has failed")]
     NoGenerator,
@@ -125,16 +128,17 @@ impl std::fmt::Debug for Tree {
 }
 
 impl Tree {
-    /// Files over `buffer`, owned by `owner` (user id, group id), with `born` (seconds since the Unix epoch) as their time.
-    pub fn new(buffer: Arc<Buffer>, status: StatusSource, owner: (u32, u32), born: u64) -> Self {
+    /// Files over `buffer`, owned by `owner` (user id, group id), with `now_us` (microseconds since the Unix epoch) as their time.
+    /// No two trees that serve one mount, one after the other, may have the same.
+    pub fn new(buffer: Arc<Buffer>, status: StatusSource, owner: (u32, u32), now_us: u64) -> Self {
         Self {
             buffer,
             status,
-            opens: Opens::default(),
+            opens: Opens::new(now_us),
             root: Root::new(),
             stalled: AtomicBool::new(false),
             owner,
-            born,
+            born: now_us / 1_000_000,
         }
     }
 
@@ -227,12 +231,30 @@ impl Tree {
             Node::Root | Node::StreamDirectory => Err(TreeError::IsDirectory),
             Node::Raw | Node::Random => Ok(1),
             Node::Urandom if handle != FRESH && self.root.is_seeded(&self.buffer) => Ok(0),
-            Node::Urandom => Ok(SEED_LEN),
+            Node::Urandom => Ok(MATERIAL_LEN),
             Node::Readme => Ok(0),
+            Node::Record(record) | Node::Stream(record) if self.opens.is_left_over(handle) => {
+                Ok(record.random_len())
+            }
+            Node::Status if self.opens.is_left_over(handle) => Ok(0),
             Node::Record(_) | Node::Stream(_) | Node::Status => {
                 self.opens.with(handle, |open| open.need())
             }
         }
+    }
+
+    /// Begins the state of a file anew that was opened in an earlier run: at its beginning, or of a stream anywhere.
+    fn take_over(&self, node: Node, handle: u64, offset: u64) -> Result<(), TreeError> {
+        if !self.opens.is_left_over(handle) {
+            return Ok(());
+        }
+        let open = match node {
+            Node::Stream(record) => Open::stream_from(record, offset),
+            Node::Record(record) if offset == 0 => Open::record(record),
+            Node::Status if offset == 0 => Open::document(self.document()),
+            _ => return Err(TreeError::LeftOver),
+        };
+        self.opens.adopt(handle, open)
     }
 
     /// Whether a read would be answered at once, be it with an error.
@@ -281,6 +303,7 @@ impl Tree {
             }
             Node::Root | Node::StreamDirectory => return Err(TreeError::IsDirectory),
             Node::Record(_) | Node::Stream(_) | Node::Status => {
+                self.take_over(entry.node, handle, offset)?;
                 self.opens.with(handle, |open| {
                     open.read(&self.buffer, offset, want, desk, deliver)
                 })??

@@ -197,7 +197,7 @@ mod tests {
     use super::*;
     use crate::admit::Reject;
     use crate::buffer::Overflow;
-    use crate::health::{ClearRequest, Health};
+    use crate::health::{ClearRequest, Health, Testing};
     use qrng::report::{Kind, Kinds};
 
     fn status(started: Instant, stall_limit_s: Option<u64>) -> Status {
@@ -206,7 +206,7 @@ mod tests {
         let directory = Path::new("/nonexistent");
         Status {
             link: Link::new(started).into(),
-            health: Health::new(false, Arc::clone(&buffer), directory)
+            health: Health::new(Testing::OFF, Arc::clone(&buffer), directory)
                 .unwrap()
                 .into(),
             clear_request: ClearRequest::new(directory),

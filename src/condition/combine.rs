@@ -1,14 +1,18 @@
-//! Several sources into one stream, which is as good as the best of them.
+//! Several sources into one stream, which is as good as the best of them, or as fast as all of them together.
 //!
 //! ```text
 //!  source 0 ── block ─┐
-//!  source 1 ── block ─┼─ XOR, or HKDF-SHA256 ──> bytes, and the kinds of the sources that contributed
+//!  source 1 ── block ─┼─ XOR, HKDF-SHA256 or interleaving ──> bytes, and the kinds of the sources that contributed
 //!  source 2 ──  -    ─┘  (failed: stop, or go on without it and say so)
 //! ```
 //!
 //! XOR is sound only for independent sources: two that depend on each other may cancel. So each source declares its
 //! independence group, and two of one group are refused. HKDF bears dependent sources; of each group it counts only
 //! the best one's entropy. Two handles on one device are refused by both, whatever they declare.
+//!
+//! Interleaving adds nothing to the quality of any: blocks of the sources follow one another as they come, each of one
+//! source's bytes. The claim is that of the worst source, and it holds for the whole stream only if the sources are
+//! independent; so two of one group are refused here too.
 //!
 //! HKDF (RFC 5869) is an HMAC over the sources' blocks and one more over its result. Its output has full entropy only
 //! if at least 64 bits more go in than come out (NIST SP 800-90C; the HMAC as a vetted component: SP 800-90B section
@@ -45,6 +49,8 @@ pub struct Member {
 pub enum Combining {
     /// Bit by bit; each block gives one of the same length.
     Xor,
+    /// One after the other: each block gives itself.
+    Interleave,
     /// HKDF-SHA256 over `bytes_each` bytes of each source, giving `output_len` bytes of full entropy.
     Hkdf {
         /// Bytes taken from each source for one output.
@@ -109,7 +115,7 @@ impl Combination {
     ///
     /// # Errors
     /// If there are fewer than two, one has no identity or no group, two are one device, two of one group are to be
-    /// XORed, or HKDF would not give full entropy with all of them.
+    /// XORed or interleaved, or HKDF would not give full entropy with all of them.
     pub fn new(
         combining: Combining,
         policy: Policy,
@@ -211,8 +217,8 @@ impl Combination {
         best.values().sum()
     }
 
-    /// Min-entropy per bit claimed of what comes out now: that of the best source under XOR, 1 under HKDF, 0 if
-    /// nothing comes out.
+    /// Min-entropy per bit claimed of what comes out now: that of the best source under XOR, that of the worst one if
+    /// they are interleaved, 1 under HKDF, 0 if nothing comes out.
     #[must_use]
     pub fn min_entropy(&self) -> f64 {
         match self.combining {
@@ -221,6 +227,10 @@ impl Combination {
                 .working()
                 .map(|(_, m)| m.min_entropy)
                 .fold(0.0, f64::max),
+            Combining::Interleave => self
+                .working()
+                .map(|(_, m)| m.min_entropy)
+                .fold(1.0, f64::min),
             Combining::Hkdf { .. } => 1.0,
         }
     }
@@ -230,7 +240,8 @@ impl Combination {
     /// each source; that of a failed one is not looked at.
     ///
     /// # Errors
-    /// If nothing may come out now, or the blocks are not as described. Then `out` is unchanged.
+    /// If nothing may come out now, the blocks are not as described, or the sources are interleaved. Then `out` is
+    /// unchanged.
     pub fn combine(
         &self,
         blocks: &[Option<&[u8]>],
@@ -248,6 +259,7 @@ impl Combination {
             return Err(CombineError::Lengths);
         }
         match self.combining {
+            Combining::Interleave => return Err(CombineError::OneAtATime),
             Combining::Xor => xor(&taken, len, out),
             Combining::Hkdf { bytes_each, .. } if !len.is_multiple_of(bytes_each) => {
                 return Err(CombineError::Multiple { len, bytes_each });
@@ -261,6 +273,25 @@ impl Combination {
             .working()
             .map(|(_, member)| member.identity.kind)
             .collect())
+    }
+}
+
+impl Combination {
+    /// How they are combined.
+    #[must_use]
+    pub fn combining(&self) -> Combining {
+        self.combining
+    }
+
+    /// Interleaving: tells whether a block of `source` may come out now, as it is, and of which kind it then is.
+    ///
+    /// # Errors
+    /// If nothing may come out now, or the source is marked as failed, or there is no such source.
+    pub fn pass(&self, source: usize) -> Result<Kinds, CombineError> {
+        self.check_working()?;
+        let member = self.working().find(|(index, _)| *index == source);
+        let (_, member) = member.ok_or(CombineError::NotWorking(source))?;
+        Ok(Kinds::of(member.identity.kind))
     }
 }
 

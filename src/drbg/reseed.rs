@@ -14,16 +14,6 @@ pub struct ReseedPolicy {
     pub micros: u64,
 }
 
-impl Default for ReseedPolicy {
-    /// 1 GiB or a minute: 48 bytes of the link for either.
-    fn default() -> Self {
-        Self {
-            bytes: 1 << 30,
-            micros: 60_000_000,
-        }
-    }
-}
-
 /// Why nothing was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FillError {

@@ -1,4 +1,4 @@
-//! Autocorrelation of bits at lags 1 to 64 over 64 KiB.
+//! Autocorrelation of bits at lags 1 to 64 over 64 KiB: an online test (AIS 20/31, PTG.2.3 to PTG.2.5).
 //!
 //! The statistic of lag k is `rho = 1 - 2 D / n`, with D the number of places, of n, whose bit
 //! differs from the bit k places further on. For independent fair bits it is normal with mean 0 and

@@ -3,7 +3,7 @@
 //! `h` is the min-entropy claimed per sample, in bits; the probability of a false alarm is
 //! `2^log2_alpha` per sample (repetition count) or per window (adaptive proportion).
 
-use super::distribution::ln_gamma;
+use crate::distribution::ln_gamma;
 
 /// Samples in a window of the adaptive proportion test over bits (SP 800-90B section 4.4.2).
 pub const WINDOW_BITS: u32 = 1024;

@@ -1,5 +1,6 @@
 //! How often each byte comes in 64 KiB, and what follows from it: chi-square, the proportion of
-//! ones, and the min-entropy that the most common byte leaves.
+//! ones, and the min-entropy that the most common byte leaves. Online tests, and the total failure
+//! test, of AIS 20/31 (PTG.2.1, PTG.2.3 to PTG.2.5).
 
 use super::BLOCK;
 use super::alarm::{Finding, Test, Tier};
@@ -98,7 +99,7 @@ impl HistogramTests {
         }
     }
 
-    /// Total failure: less than half of the claimed entropy is there (AIS 20/31: total failure test).
+    /// Total failure: less than half of the claimed entropy is there (AIS 20/31, PTG.2.1).
     pub fn total_failure(&self, histogram: &Histogram) -> Option<Finding> {
         let entropy = histogram.min_entropy();
         (entropy < self.least_entropy).then_some(Finding {

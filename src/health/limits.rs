@@ -1,7 +1,7 @@
 //! Two-sided limits in two tiers.
 
 use super::alarm::{Finding, Test, Tier};
-use super::distribution::{Tail, chi_square_limit, normal_limit_two_sided};
+use crate::distribution::{Tail, chi_square_limit, normal_limit_two_sided};
 
 /// Probability of a false alarm of a block test, two-sided, as a power of two: the intermittent
 /// tier, then the permanent tier. The one place that both block limits come from.

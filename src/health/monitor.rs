@@ -14,7 +14,11 @@
 //!        └─────────┘
 //! ```
 //!
-//! The caller holds a block back until it is judged, and serves it only at [`Verdict::Serve`].
+//! The caller holds a block back until it is judged, and serves it only at [`Verdict::Serve`]. So no
+//! byte leaves before start-up has passed (SP 800-90B section 4.3; AIS 20/31, PTG.2.3), and none from after
+//! a total failure (PTG.2.2).
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +103,10 @@ pub struct Summary {
     pub intermittent_alarms: u64,
     /// Permanent alarms.
     pub permanent_alarms: u64,
+    /// How often each test has crossed its intermittent and its permanent limit, also where another test's finding in the
+    /// same block became the alarm. Tests that never did are left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub findings: BTreeMap<Test, [u64; 2]>,
     /// Bytes a second over the last 10 seconds measured.
     pub bytes_per_second: Option<f64>,
     /// Min-entropy per byte of the last 64 KiB, in bits, by its most common byte
@@ -119,7 +127,7 @@ pub struct Monitor {
     /// Where the latest intermittent alarms were, the newest last, in bytes examined.
     recent: [Option<u64>; ESCALATION_ALARMS - 1],
     /// Findings of each test, intermittent and permanent.
-    findings: [[u64; 2]; Test::ALL.len()],
+    findings: BTreeMap<Test, [u64; 2]>,
     alarms: [u64; 2],
     last_alarm: Option<Alarm>,
 }
@@ -140,7 +148,7 @@ impl Monitor {
             started_bytes: 0,
             passed_bytes: 0,
             recent: [None; ESCALATION_ALARMS - 1],
-            findings: [[0; 2]; Test::ALL.len()],
+            findings: BTreeMap::new(),
             alarms: [0; 2],
             last_alarm: None,
         })
@@ -158,7 +166,9 @@ impl Monitor {
 
     /// How often a test has crossed a tier's limit.
     pub fn findings(&self, test: Test, tier: Tier) -> u64 {
-        self.findings[test.index()][tier as usize]
+        self.findings
+            .get(&test)
+            .map_or(0, |counts| counts[tier as usize])
     }
 
     /// The source's health in numbers.
@@ -170,6 +180,7 @@ impl Monitor {
             passed_bytes: self.passed_bytes,
             intermittent_alarms: self.alarms[0],
             permanent_alarms: self.alarms[1],
+            findings: self.findings.clone(),
             bytes_per_second: self.rate.measured(),
             min_entropy_per_byte: self.battery.min_entropy(),
             last_alarm: self.last_alarm.clone(),
@@ -190,7 +201,7 @@ impl Monitor {
         let rate = rate.map(|finding| self.at_end(finding));
         let mut worst_found = None;
         for finding in found.chain(rate) {
-            self.findings[finding.test.index()][finding.tier as usize] += 1;
+            self.note(finding.test, finding.tier);
             worst_found = worst(worst_found.into_iter().chain([finding]));
         }
         match worst_found {
@@ -207,7 +218,7 @@ impl Monitor {
         }
         let finding = self.rate.observe(0, now_us)?;
         let finding = self.at_end(finding);
-        self.findings[finding.test.index()][finding.tier as usize] += 1;
+        self.note(finding.test, finding.tier);
         self.alarm(finding, now_us).alarm().cloned()
     }
 
@@ -219,6 +230,13 @@ impl Monitor {
         self.rate.reset();
         self.start();
         latched
+    }
+
+    /// Latches the source by an alarm of an earlier run, which nobody has cleared. It counts as none of this run's.
+    pub fn latch(&mut self, alarm: Alarm) {
+        self.start();
+        self.state = State::Latched;
+        self.last_alarm = Some(alarm);
     }
 
     /// The device was opened again: start-up tests run, unless the source is latched.
@@ -233,6 +251,10 @@ impl Monitor {
         self.state = State::Starting;
         self.started_bytes = 0;
         self.battery.reset();
+    }
+
+    fn note(&mut self, test: Test, tier: Tier) {
+        self.findings.entry(test).or_default()[tier as usize] += 1;
     }
 
     fn at_end(&self, finding: Finding) -> Finding {
@@ -292,7 +314,7 @@ impl Monitor {
         if oldest.is_none_or(|then| now - then > ESCALATION_BYTES) {
             return finding;
         }
-        self.findings[Test::RepeatedAlarms.index()][Tier::Permanent as usize] += 1;
+        self.note(Test::RepeatedAlarms, Tier::Permanent);
         Finding {
             test: Test::RepeatedAlarms,
             tier: Tier::Permanent,

@@ -1,4 +1,5 @@
-//! Whether data comes at the rate at which the source makes it.
+//! Whether data comes at the rate at which the source makes it; silence is a total failure (AIS 20/31,
+//! PTG.2.1).
 //!
 //! A source that slows down has lost a part of itself; one that is faster than its physics hands out
 //! something else. Rates are judged over windows of 10 seconds, which no ordinary hesitation of a

@@ -1,4 +1,5 @@
-//! Data that came before: a stale buffer, a replayed recording, a generator with a period.
+//! Data that came before: a stale buffer, a replayed recording, a generator with a period. An additional
+//! continuous test, as SP 800-90B section 4.4 allows.
 //!
 //! Where the stream itself says so (a fixed pattern of 12 bits, so once in 4 KiB on average, at any
 //! byte) a digest of the 64 bytes there is looked up among the digests of earlier such places, then

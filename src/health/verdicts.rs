@@ -68,6 +68,7 @@ fn an_intermittent_alarm_discards_the_block_and_starts_again() {
         (summary.intermittent_alarms, summary.permanent_alarms),
         (1, 0)
     );
+    assert_eq!(summary.findings, [(Test::RepetitionBits, [1, 0])].into());
     assert!(
         summary
             .min_entropy_per_byte
@@ -95,6 +96,23 @@ fn a_latch_lasts_until_an_operator_clears_it() {
     assert!(!source.monitor.clear());
     assert_eq!(source.good(), Verdict::StartUp);
     assert_eq!(source.good(), Verdict::Serve);
+}
+
+#[test]
+fn a_latch_of_an_earlier_run_lasts_as_well() {
+    let mut first = Source::new(Settings::new("card"));
+    let verdict = first.next(|block| block.fill(0));
+    let mut source = Source::new(Settings::new("card"));
+    source.monitor.latch(verdict.alarm().unwrap().clone());
+    assert_eq!(source.good(), Verdict::Latched);
+    let summary = source.monitor.summary();
+    assert_eq!(summary.last_alarm.as_ref(), verdict.alarm());
+    assert_eq!(
+        (summary.state, summary.permanent_alarms),
+        (State::Latched, 0)
+    );
+    assert!(source.monitor.clear());
+    assert_eq!(source.good(), Verdict::StartUp);
 }
 
 #[test]

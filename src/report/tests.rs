@@ -66,6 +66,7 @@ fn tested(name: &str, latched: bool) -> SourceReport {
             passed_bytes: u64::MAX,
             intermittent_alarms: 70_000,
             permanent_alarms: 1,
+            findings: Default::default(),
             bytes_per_second: Some(500_000.25),
             min_entropy_per_byte: Some(7.75),
             last_alarm: latched.then_some(alarm),
@@ -91,6 +92,22 @@ fn health_and_the_last_alarm_travel() {
     assert_eq!(Report::decode(&out).unwrap(), report);
     let names = out.windows(4).filter(|w| w == b"left").count();
     assert_eq!(names, 1, "the name is sent once");
+}
+
+#[test]
+fn findings_travel_by_test_and_a_later_test_is_no_error() {
+    let mut source = tested("card", true);
+    let health = source.health.as_mut().unwrap();
+    health.findings = [(Test::Bias, [1, 2]), (Test::Rate, [3, 0])].into();
+    let mut out = [0; 1117];
+    of(vec![source.clone()]).encode(&mut out).unwrap();
+    assert_eq!(Report::decode(&out).unwrap().sources, [source.clone()]);
+    // The same with the name of a test that nobody knows.
+    let at = out.windows(4).position(|w| w == b"rate").unwrap();
+    out[at..at + 4].copy_from_slice(b"tare");
+    let read = Report::decode(&out).unwrap();
+    let findings = &read.sources[0].health.as_ref().unwrap().findings;
+    assert_eq!(findings[&Test::Unknown], [3, 0]);
 }
 
 #[test]

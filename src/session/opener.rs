@@ -128,7 +128,7 @@ impl Opener {
     /// Verifies a packet's HMAC in constant time, unless [`Opener::compare_pair`] has, then decrypts it where it lies.
     ///
     /// # Errors
-    /// [`Refusal`]; the bytes are untouched then.
+    /// [`Refusal`]; the bytes are untouched then, unless it is [`Refusal::Undecryptable`].
     pub fn open<'d>(&mut self, data: Data<'d>) -> Result<&'d mut [u8], Refusal> {
         let sequence = data.id().sequence;
         let keys = self.ratchet.keys(step_of(sequence));
@@ -143,11 +143,9 @@ impl Opener {
         if !authentic {
             return Err(Refusal::Forged);
         }
-        let (header, text, tag) = data.into_sealed();
-        match keys.decrypt(sequence, header, text, tag) {
-            Some(()) => Ok(text),
-            None => Err(Refusal::Undecryptable),
-        }
+        let (header, sealed) = data.into_sealed();
+        let text = keys.decrypt(sequence, header, sealed);
+        text.ok_or(Refusal::Undecryptable)
     }
 
     /// Moves the ratchet to a packet that [`Opener::open`] opened, and wipes the keys of the steps

@@ -12,8 +12,7 @@
 
 use crate::mac::Mac;
 use crate::packet::EpochTag;
-use aes_gcm::aead::inout::InOutBuf;
-use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use std::collections::VecDeque;
 use zeroize::Zeroizing;
 
@@ -54,36 +53,40 @@ pub(super) fn epoch_tag(s0: &Secret) -> EpochTag {
     EpochTag(tag)
 }
 
-/// The keys of one step. Boxed wherever it is kept, so that moving it leaves no copy behind.
+/// The keys of one step. Boxed wherever it is kept, so that moving it leaves no copy behind. The AEAD's are in memory of
+/// the library, which wipes it when it frees it.
 pub(super) struct StepKeys {
     pub mac: Mac,
-    aead: Aes256Gcm,
+    /// None if the library has no memory for it.
+    aead: Option<LessSafeKey>,
 }
 
 impl StepKeys {
-    fn nonce(sequence: u64) -> [u8; 12] {
+    /// Each sequence number is used once under the keys of its step.
+    fn nonce(sequence: u64) -> Nonce {
         let mut nonce = [0; 12];
         nonce[4..].copy_from_slice(&sequence.to_be_bytes());
-        nonce
+        Nonce::assume_unique_for_key(nonce)
     }
 
     /// Encrypts `text` in place and returns the tag; [`None`] if it is longer than the AEAD allows.
     pub fn encrypt(&self, sequence: u64, aad: &[u8], text: &mut [u8]) -> Option<[u8; 16]> {
-        let nonce = Self::nonce(sequence);
-        let text = InOutBuf::from(text);
-        let tag = self.aead.encrypt_inout_detached((&nonce).into(), aad, text);
-        tag.ok().map(Into::into)
+        let (nonce, aad) = (Self::nonce(sequence), Aad::from(aad));
+        let aead = self.aead.as_ref()?;
+        let tag = aead.seal_in_place_separate_tag(nonce, aad, text).ok()?;
+        tag.as_ref().try_into().ok()
     }
 
-    /// Decrypts `text` in place if the tag is right; leaves it as it is if not.
-    pub fn decrypt(&self, sequence: u64, aad: &[u8], text: &mut [u8], tag: &[u8]) -> Option<()> {
-        let nonce = Self::nonce(sequence);
-        let tag = tag.try_into().ok()?;
-        let text = InOutBuf::from(text);
-        let done = self
-            .aead
-            .decrypt_inout_detached((&nonce).into(), aad, text, tag);
-        done.ok()
+    /// Decrypts what is in front of the tag at the end of `sealed`, in place, and returns it; [`None`] if the tag is
+    /// wrong, and nothing is left then that could be used.
+    pub fn decrypt<'t>(
+        &self,
+        sequence: u64,
+        aad: &[u8],
+        sealed: &'t mut [u8],
+    ) -> Option<&'t mut [u8]> {
+        let (nonce, aad) = (Self::nonce(sequence), Aad::from(aad));
+        self.aead.as_ref()?.open_in_place(nonce, aad, sealed).ok()
     }
 }
 
@@ -114,7 +117,8 @@ impl Chain {
         key.copy_from_slice(&okm[..32]);
         let mac = Mac::new(&key);
         key.copy_from_slice(&okm[32..64]);
-        let aead = Aes256Gcm::new((&*key).into());
+        let aead = UnboundKey::new(&AES_256_GCM, &*key);
+        let aead = aead.ok().map(LessSafeKey::new);
         self.secret.copy_from_slice(&okm[64..]);
         self.step += 1;
         Box::new(StepKeys { mac, aead })

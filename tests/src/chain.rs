@@ -2,6 +2,7 @@
 //! their own. Everything is gone when the value is dropped.
 
 use std::fs;
+use std::io::{self, Read};
 use std::net::UdpSocket;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
+use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -109,6 +111,27 @@ impl Chain {
     /// # Panics
     /// It does not mount.
     pub fn start_gateway(&mut self, more: &str, tables: &str) {
+        let mut command = self.gateway_command(more, tables);
+        self.start_gateway_by(&mut command);
+    }
+
+    /// Starts the gateway by `command` and waits for its mount.
+    ///
+    /// # Panics
+    /// It does not mount.
+    pub fn start_gateway_by(&mut self, command: &mut Command) {
+        self.gateway = Some(spawn(command, &self.path("gateway.log")));
+        wait_until("the gateway's mount", || {
+            self.assert_alive();
+            self.file("status").exists()
+        });
+    }
+
+    /// Writes the gateway's configuration and gives the command that starts it.
+    ///
+    /// # Panics
+    /// The file cannot be written.
+    pub fn gateway_command(&self, more: &str, tables: &str) -> Command {
         let config = self.path("gateway.toml");
         fs::write(
             &config,
@@ -121,11 +144,9 @@ impl Chain {
             ),
         )
         .expect("the gateway's configuration");
-        self.gateway = Some(start("qrng-gateway", &config, &self.path("gateway.log")));
-        wait_until("the gateway's mount", || {
-            self.assert_alive();
-            self.file("status").exists()
-        });
+        let mut command = Command::new(program("qrng-gateway"));
+        command.arg("--config").arg(config);
+        command
     }
 
     /// Starts the collector, which sends to this chain's port unless `port` says otherwise.
@@ -146,11 +167,32 @@ impl Chain {
             ),
         )
         .expect("the collector's configuration");
-        self.collector = Some(start(
-            "qrng-collector",
-            &config,
-            &self.path("collector.log"),
-        ));
+        let mut command = Command::new(program("qrng-collector"));
+        command.arg("--config").arg(config);
+        self.collector = Some(spawn(&mut command, &self.path("collector.log")));
+    }
+
+    /// Reads `count` bytes from `raw`.
+    ///
+    /// # Panics
+    /// They do not come within [`PATIENCE`].
+    pub fn read_raw(&self, count: usize) -> Vec<u8> {
+        let mut file = fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlag::O_NONBLOCK.bits())
+            .open(self.file("raw"))
+            .expect("the gateway serves raw");
+        let mut bytes = vec![0; count];
+        let mut got = 0;
+        wait_until("bytes from raw", || {
+            match file.read(&mut bytes[got..]) {
+                Ok(more) => got += more,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => panic!("raw: {e}"),
+            }
+            got == count
+        });
+        bytes
     }
 
     /// The gateway's status document.
@@ -287,20 +329,22 @@ pub fn free_port() -> u16 {
         .port()
 }
 
-fn start(name: &str, config: &Path, log: &Path) -> Child {
+/// Starts a program without a terminal, whose words go to the end of `log`.
+///
+/// # Panics
+/// It cannot be started.
+pub fn spawn(command: &mut Command, log: &Path) -> Child {
     let log = fs::OpenOptions::new()
         .create(true)
         .append(true)
         .open(log)
         .expect("a log file");
-    Command::new(program(name))
-        .arg("--config")
-        .arg(config)
+    command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)
         .spawn()
-        .unwrap_or_else(|e| panic!("{name}: {e}"))
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"))
 }
 
 fn stop(mut child: Child) -> ExitStatus {

@@ -39,6 +39,7 @@ pub fn mount_options(point: PathBuf) -> MountOptions {
         point,
         allow_other: is_root(),
         threads: 0,
+        progress: Arc::default(),
         on_end,
     }
 }
@@ -53,7 +54,7 @@ pub fn tree_over(buffer: &Arc<Buffer>) -> Arc<Tree> {
         buffer.clone(),
         Arc::new(|| STATUS.to_owned()),
         owner,
-        1_700_000_000,
+        1_700_000_000_000_000,
     ))
 }
 

@@ -2,12 +2,15 @@
 //!
 //! A test that can't run here says so with [`skip!`]; it never passes in silence.
 
+pub mod broken;
 pub mod chain;
+pub mod feed;
 pub mod fuse_harness;
 #[allow(unsafe_code)] // Mapping a file is the one way to see what a mapping of it gives.
 pub mod mapping;
 pub mod numbered;
 pub mod relay;
+pub mod runs;
 pub mod tap;
 pub mod vm;
 

@@ -3,8 +3,8 @@
 //! ```text
 //!                          this machine │ guest (Debian's kernel under QEMU, no hardware virtualisation)
 //!                                       │
-//!  qrng-card (the software card) ── vfio-user-pci ── PCI bus ── sysfs, vfio ── qrng-collector
-//!  qrng-card usb ────────── 10.0.2.2 (USB/IP) ── vhci_hcd ── usbfs ─────────────┘   │
+//!  software card (in the test) ─── vfio-user-pci ── PCI bus ── sysfs, vfio ── qrng-collector
+//!  software card, USB ────── 10.0.2.2 (USB/IP) ── vhci_hcd ── usbfs ─────────────┘   │
 //!  qrng-gateway, its mount ─ 10.0.2.2 (UDP) ── user-mode network ── virtio-net ─────┘
 //!  test ── Guest::run ────── second serial port ── agent: a shell that runs commands
 //!       ── Guest::unplug ─── QMP
@@ -15,7 +15,9 @@
 //! made of, a [`Guest`] is one that runs. docs/testing.md says how to look into one.
 
 mod bench;
+mod card;
 mod channel;
+mod collector;
 mod cpio;
 mod guest;
 mod modules;
@@ -24,5 +26,7 @@ mod programs;
 mod qmp;
 
 pub use bench::{Bench, Part};
+pub use card::{PciSocket, Served, UsbSocket, check_manners, check_served};
+pub use collector::between;
 pub use guest::{Guest, Output};
 pub use plan::{HOST, Plan};

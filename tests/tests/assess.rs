@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use qrng::drbg::CtrDrbg;
 use qrng_tests::chain::{Chain, program};
+use qrng_tests::fuse_harness::no_mount;
 use qrng_tests::skip;
 
 /// Bytes of each input: as many as dieharder's tests below use up without going back to the start.
@@ -330,8 +331,8 @@ fn a_bar_is_drawn_on_a_terminal_only() {
 
 #[test]
 fn a_gateways_file_is_assessed_with_its_sources_named() {
-    if !Path::new("/dev/fuse").exists() {
-        skip!("there is no /dev/fuse");
+    if let Some(reason) = no_mount() {
+        skip!("{reason}");
     }
     let mut chain = Chain::new();
     chain.start_gateway("accept-simulated = true", "");

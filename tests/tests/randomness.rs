@@ -2,31 +2,25 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
-use std::net::UdpSocket;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use getrandom::SysRng;
-use getrandom::rand_core::UnwrapErr;
 use nix::fcntl::OFlag;
 use qrng::health::BLOCK;
-use qrng::keys::CollectorKey;
-use qrng::packet::{ANNOUNCEMENT_LEN, Content};
-use qrng::report::{Kind, Kinds};
-use qrng::session::Sealer;
 use qrng_gateway::tree::README;
-use qrng_tests::chain::{Chain, PATIENCE, now_us, wait_until};
+use qrng_tests::broken::Broken;
+use qrng_tests::chain::{Chain, PATIENCE, program, wait_until};
 use qrng_tests::fuse_harness::{Process, Served, no_mount, sh};
 use qrng_tests::skip;
 use serde_json::Value;
 
 const MIB: usize = 1 << 20;
 
-/// Bytes of a seed.
-const SEED: u64 = 48;
+/// Raw bytes that a seed is made of.
+const SEED: u64 = 96;
 
 /// A mount, or the skip of the test that asked for one.
 macro_rules! served {
@@ -267,45 +261,6 @@ fn a_latch_ends_those_who_wait_and_every_file_of_bytes_until_it_is_cleared() {
     assert_eq!(before.len(), BYTE_FILES.len());
 }
 
-/// A collector that is broken: it holds the key, and seals what it is told to.
-struct Broken {
-    socket: UdpSocket,
-    sealer: Sealer,
-}
-
-impl Broken {
-    fn new(chain: &Chain) -> Self {
-        let key = fs::read_to_string(chain.path("collector.key")).unwrap();
-        let key = CollectorKey::parse(&key).unwrap();
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.connect(("127.0.0.1", chain.port)).unwrap();
-        let sealer = Sealer::start(&key, 0, now_us(), &mut UnwrapErr(SysRng)).unwrap();
-        let broken = Self { socket, sealer };
-        let mut announcement = [0; ANNOUNCEMENT_LEN];
-        broken.sealer.announce(now_us(), &mut announcement);
-        broken.socket.send(&announcement).unwrap();
-        broken
-    }
-
-    fn send(&mut self, bytes: &[u8]) {
-        for part in bytes.chunks(1355) {
-            let mut out = [0; 2048];
-            let content = Content::Bytes(Kinds::of(Kind::PcieModule));
-            let len = self.sealer.seal(now_us(), content, part, &mut out).unwrap();
-            self.socket.send(&out[..len]).unwrap();
-        }
-    }
-
-    fn good(&mut self, len: usize) {
-        let mut bytes = vec![0; len];
-        File::open("/dev/urandom")
-            .unwrap()
-            .read_exact(&mut bytes)
-            .unwrap();
-        self.send(&bytes);
-    }
-}
-
 /// Waits until every verified byte is accounted for: what is on its way to a reader is counted as served only when the
 /// reader has it.
 fn books_balance(chain: &Chain) {
@@ -393,12 +348,16 @@ fn a_permanent_alarm_lets_no_tainted_byte_through_and_lasts_until_an_operator_cl
     chain.start_gateway("", "");
     assert_eq!(chain.status()["state"], "latched");
     assert_eq!(errno_of(&chain.file("urandom")), Some(nix::libc::EIO));
-    let request = chain.path("gateway/clear-latch");
-    fs::write(&request, "").unwrap();
+    let cleared = Command::new(program("qrng"))
+        .args(["clear", "--gateway"])
+        .arg(chain.path("gateway"))
+        .output()
+        .unwrap();
+    assert!(cleared.status.success(), "{cleared:?}");
     wait_until("the alarm is cleared", || {
         chain.status()["state"] == "waiting"
     });
-    assert!(!request.exists());
+    assert!(!chain.path("gateway/clear-latch").exists());
     let log = chain.log("gateway");
     let user = nix::unistd::geteuid();
     assert!(log.contains(&format!("cleared by user {user}")), "{log}");

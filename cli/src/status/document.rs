@@ -170,10 +170,12 @@ pub struct Readers {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Collector {
-    /// `running`; or `silent`, `failed`, `ended`, `latched`: what the noise source does.
+    /// `running`; or `degraded`, `silent`, `failed`, `ended`, `latched`: what the noise source does.
     pub state: String,
     /// Why the state is not `running`, and what else an operator should know.
     pub reasons: Vec<String>,
+    /// What is configured so that somebody should know of it.
+    pub warnings: Vec<String>,
     /// Seconds since the start of the process.
     pub uptime_seconds: f64,
     /// Version of the collector.
@@ -189,9 +191,9 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Whether bytes leave for a gateway.
+    /// Whether bytes leave for a gateway, if only of some of several sources.
     pub fn is_sending(&self) -> bool {
-        self.state == "running"
+        matches!(self.state.as_str(), "running" | "degraded")
     }
 
     /// Whether nothing more is sent until an operator acts.
@@ -229,10 +231,26 @@ pub struct Acquired {
     pub faults: BTreeMap<String, u64>,
     /// What the device says of itself, by name.
     pub sensors: BTreeMap<String, u64>,
+    /// The devices that it is made of, if it is made of several.
+    pub parts: Vec<Part>,
     /// How its bytes are conditioned.
     pub conditioning: Option<Conditioning>,
     /// What the health tests say of it; see [`super::health`].
     pub health: Option<Value>,
+}
+
+/// One of several devices that a source is made of.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Part {
+    /// What tells it from the others.
+    pub name: String,
+    /// Why it gives nothing, if so.
+    pub error: Option<String>,
+    /// Bytes that it gave, since the start.
+    pub bytes: u64,
+    /// How often it failed, by what was wrong, since the start.
+    pub faults: BTreeMap<String, u64>,
 }
 
 /// How the bytes of a source are conditioned.

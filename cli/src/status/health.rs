@@ -2,6 +2,7 @@
 //!
 //! The document may hold it or not, for one source or for several, whole or in part: what is there is shown.
 
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
@@ -19,6 +20,7 @@ pub struct Health {
     passed_bytes: Option<u64>,
     intermittent_alarms: Option<u64>,
     permanent_alarms: Option<u64>,
+    findings: BTreeMap<String, [u64; 2]>,
     min_entropy_per_byte: Option<f64>,
     last_alarm: Option<Alarm>,
 }
@@ -97,9 +99,10 @@ fn summary(health: &Health) -> String {
             parts.push(match passing.saturating_add(lasting) {
                 0 => "no alarm".into(),
                 _ => format!(
-                    "{} intermittent and {} permanent alarms",
+                    "{} intermittent and {} permanent alarms{}",
                     text::count(passing),
-                    text::count(lasting)
+                    text::count(lasting),
+                    by_test(&health.findings)
                 ),
             });
         }
@@ -108,6 +111,20 @@ fn summary(health: &Health) -> String {
         parts.push(format!("min-entropy at most {entropy:.2} of 8 bits a byte"));
     }
     parts.join(", ")
+}
+
+/// In brackets, how often which test failed.
+fn by_test(findings: &BTreeMap<String, [u64; 2]>) -> String {
+    let words: Vec<_> = findings
+        .iter()
+        .map(|(test, [passing, lasting])| {
+            format!("{test} {}", text::count(passing.saturating_add(*lasting)))
+        })
+        .collect();
+    match words.as_slice() {
+        [] => String::new(),
+        words => format!(" ({})", words.join(", ")),
+    }
 }
 
 fn alarm_words(alarm: &Alarm, known: Option<&str>) -> String {
@@ -154,6 +171,11 @@ mod tests {
         summary.examined_bytes = 5_000_000;
         summary.passed_bytes = 4_900_000;
         summary.permanent_alarms = 1;
+        summary.findings = [
+            (health::Test::Bias, [2, 0]),
+            (health::Test::ChiSquare, [0, 1]),
+        ]
+        .into();
         summary.min_entropy_per_byte = Some(6.5);
         summary.last_alarm = Some(alarm);
         serde_json::to_value(summary).unwrap()
@@ -166,8 +188,8 @@ mod tests {
             one[0],
             (
                 "health",
-                "latched, 5.00 MB examined, 100 kB of them not passed on, 0 intermittent and 1 permanent alarms, \
-                 min-entropy at most 6.50 of 8 bits a byte"
+                "latched, 5.00 MB examined, 100 kB of them not passed on, 0 intermittent and 1 permanent alarms \
+                 (bias 2, chi-square 1), min-entropy at most 6.50 of 8 bits a byte"
                     .to_owned()
             )
         );

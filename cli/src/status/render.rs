@@ -222,6 +222,9 @@ pub fn collector(now: &Sample<Collector>, before: Option<&Sample<Collector>>) ->
     if it.is_latched() {
         line(&mut out, "remedy", &remedy("collector"));
     }
+    for warning in &it.warnings {
+        line(&mut out, "WARNING", warning);
+    }
     for source in it.all_sources() {
         lines(&mut out, source::acquired(source));
     }

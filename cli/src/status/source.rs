@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::document::{Acquired, Conditioning, Source};
+use super::document::{Acquired, Conditioning, Part, Source};
 use super::health::{self, Lines};
 use crate::text;
 
@@ -27,6 +27,7 @@ pub fn acquired(it: &Acquired) -> Lines {
     let mut lines = vec![("source", described(&source))];
     lines.extend(it.error.clone().map(|error| ("because", error)));
     lines.extend(numbers("failures", &it.faults));
+    lines.extend(it.parts.iter().map(|part| ("part", of_part(part))));
     if let Some(conditioning) = &it.conditioning
         && !matches!(conditioning.method.as_str(), "" | "none")
     {
@@ -35,6 +36,17 @@ pub fn acquired(it: &Acquired) -> Lines {
     lines.extend(numbers("sensors", &it.sensors));
     lines.extend(health::lines(it.health.as_ref()));
     lines
+}
+
+fn of_part(part: &Part) -> String {
+    let mut words = format!("{}, gave {}", part.name, text::bytes(part.bytes));
+    if let Some((label, numbers)) = numbers("failures", &part.faults) {
+        let _ = write!(words, ", {label}: {numbers}");
+    }
+    if let Some(error) = &part.error {
+        let _ = write!(words, "   FAILS: it {error}");
+    }
+    words
 }
 
 /// One line of named numbers, if there are any.

@@ -247,3 +247,26 @@ fn sensors_and_failures_are_told() {
     );
     assert_eq!(words.matches("sensors").count(), 1, "{words}");
 }
+
+#[test]
+fn parts_and_warnings_are_told_and_a_degraded_collector_sends() {
+    let document = r#"{"state":"degraded","warnings":["source rack: NOT VERIFIED"],"sources":[{"kind":"appliance","name":"rack",
+      "state":"running","parts":[{"name":"https://a","bytes":8192,"error":null,"faults":{}},
+      {"name":"https://b","bytes":0,"error":"answers 503","faults":{"unhealthy":2,"silent":1}}]}]}"#;
+    let Ok(now) = sample::<Collector>(document) else {
+        panic!("it is a document");
+    };
+    assert!(now.document.is_sending());
+    let words = render::collector(&now, None);
+    for expected in [
+        "collector DEGRADED",
+        "WARNING   source rack: NOT VERIFIED",
+        "part      https://a, gave 8.19 kB\n",
+        "part      https://b, gave 0 B, failures: silent 1, unhealthy 2   FAILS: it answers 503",
+    ] {
+        assert!(
+            words.contains(expected),
+            "{expected:?} is missing in\n{words}"
+        );
+    }
+}

@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 
+use qrng::health::Settings;
 use qrng::report::Kind;
 
 use super::*;
@@ -61,7 +62,13 @@ fn played(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, St
         cut: CUT,
         counts: true,
     };
-    let end = run(Box::new(script), refine, output, &stats, 0).unwrap_err();
+    let directory = tempfile::tempdir().unwrap();
+    let input = Input {
+        source: Box::new(script),
+        refine,
+        latched: Latched::open(directory.path()).unwrap().into(),
+    };
+    let end = run(input, output, &stats, 0).unwrap_err();
     let blocks = user.full.try_iter().map(|b| b.filled().to_vec());
     (blocks.collect(), end.to_string(), stats)
 }
@@ -103,9 +110,10 @@ fn a_failure_keeps_the_bytes_before_it_and_is_tried_again() {
 fn failures_are_counted_and_sensors_reported() {
     let failure = |fault| Err(Failure::new(fault, "it is so").into());
     let (_, _, stats) = played(vec![
+        failure(Fault::Short),
         Ok(b"abcd"),
         failure(Fault::Short),
-        failure(Fault::Short),
+        Ok(b"abcd"),
         failure(Fault::Gone),
     ]);
     let source = &stats.sources()[0];
@@ -114,6 +122,46 @@ fn failures_are_counted_and_sensors_reported() {
     let report = source.report();
     assert_eq!(report.state, State::Failed);
     assert_eq!(report.sensors, [("answers-left".to_owned(), 0)].into());
+}
+
+#[test]
+fn an_alarm_of_silence_does_not_hide_why_the_source_has_failed() {
+    let (filler, user): (_, User<Block>) = ring(8, || Block::new(20));
+    let script = Script::new(vec![]);
+    let stats = Stats::new(vec![script.identity().clone()], vec![]);
+    let output = Output {
+        ring: &filler,
+        cut: CUT,
+        counts: true,
+    };
+    let settings = Settings {
+        expected_rate: Some(1000),
+        ..Settings::new("script")
+    };
+    let refine = Refine::new(Some(settings), Conditioning::NONE).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let input = Input {
+        source: Box::new(script),
+        refine,
+        latched: Latched::open(directory.path()).unwrap().into(),
+    };
+    let mut acquire = Acquire::new(input, &output, &stats, 0).unwrap();
+    acquire
+        .failed(Failure::new(Fault::Silent, "it hangs"))
+        .unwrap();
+    // A window of the rate without a byte.
+    let silent_since = now_us() - 20_000_000;
+    assert!(acquire.refine.tick(silent_since).is_none());
+    let alarm = acquire.refine.tick(now_us()).expect("an alarm of silence");
+    acquire.alarm(&alarm).unwrap();
+    let condition = stats.sources()[0].condition();
+    assert_eq!(condition.state, State::Failed);
+    assert_eq!(condition.error.as_deref(), Some("it hangs"));
+    // With its first bytes it is no longer failed.
+    acquire.refine.room()[..4].copy_from_slice(b"abcd");
+    acquire.take((10, 4)).unwrap();
+    assert_eq!(stats.sources()[0].condition().state, State::Starting);
+    drop(user);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use qrng::report::Kind;
 use qrng_daemon::Problems;
 
 use super::raw::{RawCombine, RawCombining, RawOnFailure};
-use super::{Driver, SourceConfig, usb};
+use super::{Driver, SourceConfig, pci, usb};
 use crate::acquire::SILENT_TOO_LONG;
 use crate::source::appliance::{Address, Settings};
 
@@ -26,10 +26,17 @@ pub struct CombineConfig {
     pub combination: Combination,
     /// Bytes of each source that are combined at a time; other numbers are multiples of it.
     pub unit: usize,
-    /// `xor` or `hkdf`.
+    /// `xor`, `hkdf` or `interleave`.
     pub method: &'static str,
     /// What happens when a source fails.
     pub policy: Policy,
+}
+
+impl CombineConfig {
+    /// Whether all bytes of every source come out.
+    pub fn adds_up(&self) -> bool {
+        self.combination.combining() == Combining::Interleave
+    }
 }
 
 /// Checks the combination of `sources`.
@@ -44,7 +51,7 @@ pub(super) fn check(
             problems.add(
                 "combine",
                 format!("is missing, and there are {count} sources"),
-                "add a [combine] section with method = \"xor\" or \"hkdf\"",
+                "add a [combine] section with method = \"xor\", \"hkdf\" or \"interleave\"",
             );
             return None;
         }
@@ -85,14 +92,12 @@ fn combining(
 ) -> Option<(Combining, usize, &'static str)> {
     match raw.method {
         RawCombining::Xor => {
-            if raw.bytes_each.is_some() || raw.output_bytes.is_some() {
-                problems.add(
-                    "combine",
-                    "bytes-each and output-bytes have no meaning for XOR",
-                    "remove them",
-                );
-            }
+            no_sizes(problems, raw, "XOR");
             Some((Combining::Xor, 1, "xor"))
+        }
+        RawCombining::Interleave => {
+            no_sizes(problems, raw, "interleaving");
+            Some((Combining::Interleave, 1, "interleave"))
         }
         RawCombining::Hkdf => {
             let bytes_each = raw.bytes_each.unwrap_or(DEFAULT_EACH);
@@ -113,6 +118,17 @@ fn combining(
     }
 }
 
+/// Refuses the settings of HKDF for another method.
+fn no_sizes(problems: &mut Problems, raw: &RawCombine, method: &str) {
+    if raw.bytes_each.is_some() || raw.output_bytes.is_some() {
+        problems.add(
+            "combine",
+            format!("bytes-each and output-bytes have no meaning for {method}"),
+            "remove them",
+        );
+    }
+}
+
 fn member((index, source): (usize, &SourceConfig)) -> Member {
     let (kind, path) = match &source.driver {
         // Each has a key of its own, so each is a device of its own.
@@ -123,10 +139,8 @@ fn member((index, source): (usize, &SourceConfig)) -> Member {
             format!("usb:{}", serial.as_deref().unwrap_or_default()),
         ),
         Driver::Appliances(settings) => (Kind::Appliance, urls(settings)),
-        Driver::Xdma { device, .. } => (
-            Kind::PcieChip,
-            device.map_or_else(|| "the only card".to_owned(), |device| device.to_string()),
-        ),
+        Driver::Pcie { device } => (Kind::PcieModule, pci::path("pcie", *device)),
+        Driver::Xdma { device, .. } => (Kind::PcieChip, pci::path("xdma", *device)),
     };
     Member {
         identity: Identity {

@@ -201,8 +201,8 @@ fn processing(
 ) -> Option<Processing> {
     let path = match driver {
         Driver::Appliances(_) => return of_appliance(problems, place, raw),
-        // It gives raw samples (docs/hardware.md section 4), and so does a card that is simulated, unless told otherwise.
-        Driver::Usb { .. } | Driver::Simulator { .. } => None,
+        // They give raw samples (docs/hardware.md sections 1 and 4), and so does a card that is simulated, unless told otherwise.
+        Driver::Pcie { .. } | Driver::Usb { .. } | Driver::Simulator { .. } => None,
         Driver::Node { path } => Some(path),
         Driver::Xdma { mode, .. } => return xdma::processing(problems, place, raw, *mode),
     };
@@ -223,7 +223,8 @@ fn processing(
             problems.add(
                 &place.key("processing"),
                 format!("is missing, and {} is meant for raw samples", method.name()),
-                "write \"raw\" if the device gives the samples of its noise source, or                  \"post-processed\" if it conditions them (and then use no conditioning)",
+                "write \"raw\" if the device gives the samples of its noise source, or \
+                 \"post-processed\" if it conditions them (and then use no conditioning)",
             );
             None
         }

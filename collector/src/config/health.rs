@@ -84,6 +84,7 @@ pub(super) fn is_tested(
         },
         Some(
             Driver::Simulator { .. }
+            | Driver::Pcie { .. }
             | Driver::Usb { .. }
             | Driver::Xdma { .. }
             | Driver::Appliances(_),

@@ -42,6 +42,7 @@ impl Raw {
 pub(super) enum RawKind {
     Simulator,
     Node,
+    Pcie,
     Usb,
     Appliance,
     Xdma,
@@ -121,6 +122,7 @@ pub(super) struct RawConditioning {
 pub(super) enum RawCombining {
     Xor,
     Hkdf,
+    Interleave,
 }
 
 #[derive(Debug, Default, Clone, Copy, Deserialize)]

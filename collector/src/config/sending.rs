@@ -98,33 +98,40 @@ pub(super) fn check(problems: &mut Problems, raw: &RawSend, gateways: &[Gateway]
     }
 }
 
-/// Refuses a pace at which a source that is expected to give so much would be read less often, and
-/// so alarm falsely.
-pub(super) fn check_pace(problems: &mut Problems, send: &SendConfig, sources: &[SourceConfig]) {
-    let Some(pace) = send.rate else {
+/// Refuses a pace at which sources that are expected to give so much would be read less often, and so alarm falsely. `added_up`:
+/// the link carries all that comes of each.
+pub(super) fn check_pace(
+    problems: &mut Problems,
+    send: &SendConfig,
+    sources: &[SourceConfig],
+    added_up: bool,
+) {
+    // Sources that are mixed with others have reasons of their own to be read less often.
+    let (Some(pace), true) = (send.rate, sources.len() == 1 || added_up) else {
         return;
     };
+    let mut names = Vec::new();
+    let mut rates = Vec::new();
+    let mut output = 0.0;
     for source in sources {
-        let expected = source
-            .health
-            .as_ref()
-            .and_then(|health| health.expected_rate);
-        let Some(expected) = expected else {
-            continue;
-        };
-        // What the link carries of it at best, without any header.
-        let input = pace.get() as f64 / source.claim.output_per_input;
-        if sources.len() == 1 && (expected as f64) > input {
-            problems.add(
-                "send.rate",
-                format!(
-                    "{pace} B/s is less than comes of `{}` at its expected rate of {expected} B/s, \
-                     so that it would be read less often and fail the test of its rate",
-                    source.name
-                ),
-                "send faster, or expect no rate",
-            );
+        if let Some(rate) = source.health.as_ref().and_then(|h| h.expected_rate) {
+            names.push(format!("`{}`", source.name));
+            rates.push(rate.to_string());
+            // What it asks of the link at least, without any header.
+            output += rate as f64 * source.claim.output_per_input;
         }
+    }
+    if output > pace.get() as f64 {
+        problems.add(
+            "send.rate",
+            format!(
+                "{pace} B/s is less than comes of {} at an expected rate of {} B/s, so that less would be read and \
+                 fail the test of the rate",
+                names.join(" and "),
+                rates.join(" and ")
+            ),
+            "send faster, or expect no rate",
+        );
     }
 }
 

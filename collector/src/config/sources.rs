@@ -9,7 +9,7 @@ use qrng::units::Amount;
 use qrng_daemon::{Problems, path_in};
 
 use super::raw::{RawKind, RawSource};
-use super::{Conditioning, Driver, appliance, conditioning, health, sending, usb, xdma};
+use super::{Conditioning, Driver, appliance, conditioning, health, pci, pcie, sending, usb, xdma};
 use crate::source::simulator::CARDS;
 
 /// The longest name of a source, in bytes: it must fit in a report.
@@ -32,6 +32,20 @@ pub struct SourceConfig {
     pub claim: Claim,
     /// What it may depend on, if that is declared.
     pub group: Option<String>,
+}
+
+impl SourceConfig {
+    /// What somebody should know of it, because it is not as it should be: for the log and the status.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.health.is_none() {
+            warnings.push("HEALTH TESTS ARE OFF; whatever the file holds is sent as random".into());
+        }
+        if let Driver::Appliances(settings) = &self.driver {
+            warnings.extend(settings.warnings());
+        }
+        warnings
+    }
 }
 
 /// Where a source stands in the file, for messages.
@@ -82,7 +96,7 @@ pub(super) fn check(
         sources.push(source);
     }
     usb::check_named(problems, &sources);
-    xdma::check_addresses(problems, &sources);
+    pci::check_addresses(problems, &sources);
     sources
 }
 
@@ -139,7 +153,11 @@ fn driver(
     if !matches!(raw.kind, RawKind::Xdma) {
         xdma::superfluous(problems, place, raw);
     }
+    if !matches!(raw.kind, RawKind::Pcie | RawKind::Xdma) {
+        pci::superfluous(problems, place, raw);
+    }
     match raw.kind {
+        RawKind::Pcie => pcie::driver(problems, place, raw),
         RawKind::Xdma => xdma::driver(problems, place, raw),
         RawKind::Simulator => {
             if raw.path.is_some() {

@@ -37,6 +37,7 @@ use super::{Failure, Identity, NoiseSource, Part, Sensors, SourceError};
 use fetch::Fetch;
 use parts::Parts;
 use pause::Pauses;
+use trust::Verification;
 
 /// Where an appliance gives random bytes.
 pub const PATH: &str = "/api/2.0/streambytes";
@@ -59,6 +60,29 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How long a question may take altogether.
     pub timeout: Duration,
+}
+
+impl Settings {
+    /// What is insecure about them, in words.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let encrypted = self.addresses.iter().any(Address::is_encrypted);
+        if encrypted && self.trust.verification == Verification::Skipped {
+            warnings.push(
+                "APPLIANCES ARE NOT VERIFIED: whoever is in between can give his bytes for theirs \
+                 (insecure-skip-verification)"
+                    .into(),
+            );
+        }
+        for address in &self.addresses {
+            if !address.is_encrypted() {
+                warnings.push(format!(
+                    "{address} IS ASKED WITHOUT ENCRYPTION: whoever listens gets the same bytes (insecure-http)"
+                ));
+            }
+        }
+        warnings
+    }
 }
 
 /// Appliances as one noise source.

@@ -11,7 +11,8 @@
 //! its place is not taken.
 
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use qrng::report::Kind;
 
@@ -23,13 +24,20 @@ mod libusb;
 mod transfer;
 
 use super::ahead::{Ahead, Device, Stream};
-use super::{Identity, SourceError};
+use super::{Failure, Identity, SourceError};
+use crate::sysfs::usb;
 use card::{OpenCard, unplugged};
+use device::UsbDevice;
 use find::{Bus, choose};
 use libusb::Host;
 
-/// How long opening may take: 8 requests and packets of a second each at most, and a reset.
+/// How long opening may take: requests of a second each at most, a wait for udev, and a reset.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long a card that was plugged in again may be closed to this user: udev needs some time to open it.
+const UDEV: Duration = Duration::from_secs(2);
+/// How often it is tried in that time.
+const UDEV_TRY: Duration = Duration::from_millis(100);
 
 /// Opens the card with this serial number, or without one the only card there is, and starts to read it as a source of
 /// this name.
@@ -63,6 +71,19 @@ struct UsbCard<B> {
     found: OnceLock<Option<String>>,
 }
 
+impl<B: Bus> UsbCard<B> {
+    /// Opens a card, with some patience if it was there before.
+    fn open_in_time(&self, card: &usb::Device, again: bool) -> Result<Box<dyn UsbDevice>, Failure> {
+        let start = Instant::now();
+        loop {
+            match self.bus.open(card) {
+                Err(_) if again && start.elapsed() < UDEV => thread::sleep(UDEV_TRY),
+                result => return result,
+            }
+        }
+    }
+}
+
 impl<B: Bus> Device for UsbCard<B> {
     fn thread(&self) -> &'static str {
         "usb"
@@ -82,8 +103,8 @@ impl<B: Bus> Device for UsbCard<B> {
             Err(_) if before.is_some() => return Err(unplugged(wanted).into()),
             Err(failure) => return Err(failure.into()),
         };
-        let device = self.bus.open(card)?;
         let again = before.is_some();
+        let device = self.open_in_time(card, again)?;
         let open = OpenCard::start(device, card.serial.clone(), again)?;
         self.found.get_or_init(|| card.serial.clone());
         Ok(Box::new(open))

@@ -233,8 +233,15 @@ impl Collector {
 
     /// Starts one whose log goes to the file `log`.
     pub fn start_logged(config: &Path, log: &Path) -> Self {
+        Self::start_logged_with(config, log, &[])
+    }
+
+    /// Starts one with environment variables, whose log goes to the file `log`.
+    pub fn start_logged_with(config: &Path, log: &Path, variables: &[(&str, &str)]) -> Self {
         let log = fs::File::create(log).unwrap();
-        Self(command(config).stderr(log).spawn().unwrap())
+        let mut command = command(config);
+        command.envs(variables.iter().copied()).stderr(log);
+        Self(command.spawn().unwrap())
     }
 
     /// Sends a signal and waits for the end.

@@ -1,6 +1,8 @@
 //! Health tests, conditioning and combination in the real collector: what leaves it is compared
 //! with what the library makes of the same file.
 
+mod faults;
+
 use std::fs;
 use std::path::Path;
 
@@ -10,7 +12,7 @@ use qrng::condition::matrix::{self, Matrix};
 use qrng::condition::toeplitz::Toeplitz;
 use qrng::condition::von_neumann::VonNeumann;
 use qrng::condition::{Conditioner, Sizes};
-use qrng::health::{self, BLOCK, Tier};
+use qrng::health::BLOCK;
 use qrng::packet::MIN_DATA;
 use qrng::report::{Report, State};
 
@@ -85,78 +87,6 @@ fn a_tested_file_leaves_without_its_first_block() {
         fs::write(site.path("noise"), &noise[..short]).unwrap();
         assert!(leaves(&site, &mut gateway, NOISE).is_empty());
     }
-}
-
-/// A good source that becomes `fault` after five blocks, and what leaves of it: nothing that is not
-/// `good`, which is the blocks before the fault and whatever of it nobody could know.
-fn latched(fault: &[u8], innocent: usize, tests: &[&str]) {
-    let mut site = Site::new();
-    let mut gateway = site.gateway("one");
-    let mut noise = random(5 * BLOCK);
-    noise.extend(fault);
-    noise.extend(random(4 * BLOCK));
-    fs::write(site.path("noise"), &noise).unwrap();
-    let config = site.configure(NOISE, SLOW);
-    let log = site.path("log");
-    let collector = Collector::start_logged(&config, &log);
-    let (got, report) = until(&mut gateway, |report| is(report, State::Latched));
-
-    let good = &noise[BLOCK..5 * BLOCK + innocent];
-    assert!(good.starts_with(&got), "tainted bytes have left");
-    // The part of the last good blocks that waited for the next packets is destroyed.
-    assert!(
-        good.len() - got.len() <= 2 * BLOCK,
-        "{} of {}",
-        got.len(),
-        good.len()
-    );
-    let health = report.sources[0].health.as_ref().unwrap();
-    assert_eq!(health.state, health::State::Latched);
-    assert_eq!(health.passed_bytes, good.len() as u64);
-    let alarm = health.last_alarm.as_ref().unwrap();
-    assert_eq!(
-        (alarm.tier, alarm.source.as_str()),
-        (Tier::Permanent, "card")
-    );
-    assert!(tests.contains(&alarm.test.name()), "{alarm}");
-
-    let status = status(&site);
-    assert_eq!(status["state"], "latched");
-    assert_eq!(status["sources"][0]["health"]["permanent-alarms"], 1);
-    let reason = status["reasons"][0].as_str().unwrap().to_owned();
-    assert!(reason.starts_with(&alarm.to_string()), "{reason}");
-    let log = fs::read_to_string(log).unwrap();
-    assert_eq!(log.matches(&alarm.to_string()).count(), 1, "{log}");
-    // Announcements and reports go on; bytes do not.
-    assert!(until(&mut gateway, |_| true).0.is_empty());
-    gateway.epoch();
-    assert!(collector.end(Signal::SIGTERM).success());
-}
-
-#[test]
-fn a_constant_source_is_latched() {
-    latched(&[0x5a; 3 * BLOCK], 0, &["repetition-bytes"]);
-    latched(&[0; 16], 0, &["repetition-bits", "repetition-bytes"]);
-}
-
-#[test]
-fn a_counter_is_latched() {
-    let counter: Vec<u8> = (0..3 * BLOCK).map(|i| i as u8).collect();
-    latched(
-        &counter,
-        0,
-        &[
-            "chi-square",
-            "autocorrelation",
-            "repeated-data",
-            "proportion-bits",
-        ],
-    );
-}
-
-#[test]
-fn a_repeating_block_is_latched_after_its_first_pass() {
-    latched(&random(BLOCK).repeat(4), BLOCK, &["repeated-data"]);
 }
 
 #[test]

@@ -42,16 +42,36 @@ fn defaults_need_a_key_only() {
     assert_eq!(config.overflow, Overflow::Discard);
     assert_eq!(config.accept, Kinds::REAL);
     assert_eq!(config.stall_limit_s, None);
-    assert!(config.health);
+    assert_eq!(config.health, Testing::WHOLE);
 }
 
 #[test]
 fn health_tests_can_be_turned_off_by_name_only() {
     let (_dir, key) = key_file();
     let off = format!("keys = [{key:?}]\n[health]\nenabled = false");
-    assert!(!load(&off, &Environment::default()).unwrap().health);
+    let config = load(&off, &Environment::default()).unwrap();
+    assert_eq!(config.health, Testing::OFF);
     let typo = format!("keys = [{key:?}]\n[health]\nenable = false");
     refused(&typo, &Environment::default(), &["enable"]);
+}
+
+#[test]
+fn blocks_of_health_tests_have_four_sizes() {
+    let (_dir, key) = key_file();
+    let text = |size: &str| format!("keys = [{key:?}]\n[health]\nblock-size = {size}");
+    for (size, bytes) in [
+        ("\"8 KiB\"", 8192),
+        ("32768", 32_768),
+        ("\"64 KiB\"", 65_536),
+    ] {
+        let config = load(&text(size), &Environment::default()).unwrap();
+        assert!(config.health.enabled);
+        assert_eq!(config.health.block_bytes, bytes);
+    }
+    for wrong in ["0", "4096", "5000", "\"128 KiB\"", "\"much\""] {
+        let words = ["health.block-size", "\"8 KiB\""];
+        refused(&text(wrong), &Environment::default(), &words);
+    }
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 use crate::buffer::{Overflow, Space};
 
@@ -30,9 +32,13 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(Testing::WHOLE)
+    }
+
+    fn with(testing: Testing) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let buffer = Arc::new(Buffer::new(1 << 20, Overflow::Discard).unwrap());
-        let health = Health::new(true, buffer.clone(), directory.path()).unwrap();
+        let health = Health::new(testing, buffer.clone(), directory.path()).unwrap();
         Self {
             buffer,
             health,
@@ -45,7 +51,8 @@ impl Bench {
     /// As if the gateway had been started again.
     fn restart(&mut self) {
         self.buffer = Arc::new(Buffer::new(1 << 20, Overflow::Discard).unwrap());
-        self.health = Health::new(true, self.buffer.clone(), self.directory.path()).unwrap();
+        self.health =
+            Health::new(Testing::WHOLE, self.buffer.clone(), self.directory.path()).unwrap();
     }
 
     /// Pushes good bytes in packets of 1355 at so many bytes a second.
@@ -98,28 +105,73 @@ fn start_up_bytes_are_not_served_and_then_whole_blocks_are() {
     assert_eq!(bench.buffer.fill(), BLOCK);
 }
 
+/// Whether each reader, waiting at an empty buffer, gets whole 64 KiB, whatever the rate.
 #[test]
-fn at_a_low_rate_readers_get_pieces_while_the_buffer_is_used_up_and_only_then() {
+fn readers_wait_for_64_kib_however_slow_they_come() {
     let mut bench = Bench::new();
     bench.good(BLOCK, 500_000);
-    let mut waited_us = 0;
-    for _ in 0..100 {
-        let since = bench.now_us;
-        while bench.buffer.fill() == 0 {
+    for rate in [500_000, 20_000, 1_000] {
+        bench.good(BLOCK - 1, rate);
+        bench.health.tick(bench.now_us + 1_000_000);
+        assert_eq!(bench.drain(), 0, "{rate}");
+        bench.good(1, rate);
+        assert_eq!(bench.drain(), BLOCK, "{rate}");
+    }
+}
+
+/// A stuck bit, which only statistics see: none of the 64 KiB that have it is served, although nobody was served for long.
+#[test]
+fn no_byte_of_64_kib_that_fail_is_served() {
+    for whole in [true, false] {
+        let block_bytes = if whole { BLOCK } else { PIECE };
+        let mut bench = Bench::with(Testing {
+            block_bytes,
+            ..Testing::WHOLE
+        });
+        bench.good(BLOCK, 500_000);
+        let mut served = 0;
+        for packet in bench.good.bytes(BLOCK).chunks(1355) {
+            let packet: Vec<u8> = packet.iter().map(|byte| byte | 8).collect();
+            bench.now_us += 2710;
+            bench.health.push(&packet, bench.now_us);
+            served += bench.drain();
+        }
+        assert!(bench.health.latched());
+        if whole {
+            assert_eq!(served, 0);
+        } else {
+            assert!((1..=BLOCK - PIECE).contains(&served), "{served}");
+        }
+    }
+}
+
+#[test]
+fn smaller_blocks_are_passed_on_before_while_the_buffer_is_used_up_and_only_then() {
+    for (block_bytes, patience_us) in [(PIECE, 32_000), (4 * PIECE, 82_000)] {
+        let mut bench = Bench::with(Testing {
+            block_bytes,
+            ..Testing::WHOLE
+        });
+        bench.good(BLOCK, 500_000);
+        let mut waited_us = 0;
+        for _ in 0..100 {
+            let since = bench.now_us;
+            while bench.buffer.fill() == 0 {
+                bench.good(1355, 500_000);
+            }
+            waited_us = waited_us.max(bench.now_us - since);
+            assert!(bench.drain() >= block_bytes.min(BLOCK / 2));
+        }
+        assert!(waited_us < patience_us, "{waited_us} us");
+        // While there is enough to read, all 64 KiB are judged first.
+        while bench.buffer.fill() < BLOCK {
             bench.good(1355, 500_000);
         }
-        waited_us = waited_us.max(bench.now_us - since);
-        bench.drain();
+        let fill = bench.buffer.fill();
+        let held = bench.health.told().books.held as usize;
+        bench.good(BLOCK - 2 * PIECE - held % PIECE, 500_000);
+        assert!([fill, fill + BLOCK].contains(&bench.buffer.fill()));
     }
-    assert!(waited_us < 32_000, "{waited_us} us");
-    // While there is enough to read, all 64 KiB are judged first.
-    while bench.buffer.fill() < BLOCK {
-        bench.good(1355, 500_000);
-    }
-    let fill = bench.buffer.fill();
-    let held = bench.health.told().books.held as usize;
-    bench.good(BLOCK - 2 * PIECE - held % PIECE, 500_000);
-    assert!([fill, fill + BLOCK].contains(&bench.buffer.fill()));
 }
 
 #[test]
@@ -169,7 +221,7 @@ fn a_restart_clears_no_alarm_and_the_operators_file_does() {
 fn tests_that_are_off_hold_nothing_back() {
     let directory = tempfile::tempdir().unwrap();
     let buffer = Arc::new(Buffer::new(1 << 20, Overflow::Discard).unwrap());
-    let health = Health::new(false, buffer.clone(), directory.path()).unwrap();
+    let health = Health::new(Testing::OFF, buffer.clone(), directory.path()).unwrap();
     health.push(&[0; 1355], 1);
     assert_eq!(buffer.fill(), 1355);
     assert_eq!(health.told().books.verified, 1355);

@@ -1,8 +1,7 @@
 //! The connection to the kernel: one request a read, one answer a write.
 
-use std::io::IoSlice;
-use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -26,24 +25,47 @@ impl fuser::Filesystem for Negotiator {
     }
 }
 
-/// An open connection. Dropping it closes the descriptor, which ends the file system if it is still mounted.
-///
-/// fuser's own end is never run: its check whether the mount is still there is inverted in 0.18, so after an unmount by
-/// somebody else it could unmount a stranger.
+/// An open connection. Dropping it closes the descriptor, which ends the file system if nobody else keeps it open.
 #[derive(Debug)]
 pub(super) struct Connection {
-    session: ManuallyDrop<fuser::Session<Negotiator>>,
+    fd: OwnedFd,
 }
 
 impl Connection {
-    pub(super) fn new(session: fuser::Session<Negotiator>) -> Self {
-        Self {
-            session: ManuallyDrop::new(session),
-        }
+    /// The connection of a file system that fuser has mounted.
+    ///
+    /// fuser's own end is never run: its check whether the mount is still there is inverted in 0.18, so after an unmount by
+    /// somebody else it could unmount a stranger.
+    pub(super) fn of_session(session: fuser::Session<Negotiator>) -> io::Result<Self> {
+        let fd = session.as_fd().try_clone_to_owned();
+        let number = session.as_fd().as_raw_fd();
+        // Never dropped, so nobody else closes this number.
+        std::mem::forget(session);
+        let _ = nix::unistd::close(number);
+        Ok(Self { fd: fd? })
     }
 
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.session.as_fd()
+    /// The connection of a file system that somebody else has mounted a moment ago: negotiates with the kernel.
+    pub(super) fn begin(fd: OwnedFd, acl: fuser::SessionACL) -> io::Result<Self> {
+        let copy = fd.try_clone()?;
+        // It has mounted nothing, so its end closes the copy and that is all.
+        fuser::Session::from_fd(Negotiator, copy, acl, fuser::Config::default())?;
+        Ok(Self { fd })
+    }
+
+    /// The connection of a file system for which another process has answered until now.
+    pub(super) fn resume(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Asks the kernel to send all requests again that wait for an answer: whoever had read them is gone. False: this
+    /// kernel cannot (it came with Linux 6.9).
+    pub(super) fn resend(&self) -> bool {
+        nix::unistd::write(self.fd(), &abi::resend_notification()).is_ok()
     }
 
     /// Waits for the next request and reads it to the front of `to`; `None` when the file system has ended.
@@ -104,12 +126,5 @@ impl Connection {
                 false
             }
         }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        // The session is never dropped, so nobody else closes this number.
-        let _ = nix::unistd::close(self.fd().as_raw_fd());
     }
 }

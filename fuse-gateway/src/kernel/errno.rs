@@ -58,9 +58,12 @@ impl Refusal {
             Self::Tree(TreeError::BadHandle) => Errno::EBADF,
             Self::Tree(TreeError::TooManyOpen) => Errno::ENFILE,
             Self::Tree(TreeError::NoMemory) => Errno::ENOMEM,
-            Self::Tree(TreeError::Stalled | TreeError::Latched | TreeError::NoGenerator) => {
-                Errno::EIO
-            }
+            Self::Tree(
+                TreeError::Stalled
+                | TreeError::Latched
+                | TreeError::LeftOver
+                | TreeError::NoGenerator,
+            ) => Errno::EIO,
             Self::Malformed | Self::PageCache | Self::NotALink => Errno::EINVAL,
             Self::ReadOnly => Errno::EROFS,
             Self::NoPermission => Errno::EACCES,

@@ -56,6 +56,12 @@ pub enum MountError {
     /// Anything else that mount(2) or fusermount3 said.
     #[error("mounting at {0} failed: {1}")]
     Refused(PathBuf, #[source] io::Error),
+    /// A connection kept from an earlier run cannot be used.
+    #[error(
+        "the connection kept from an earlier run is not that of {0}, or this kernel cannot send its requests again \
+         (Linux 6.9 can): its readers end, and the file system is mounted anew"
+    )]
+    NotKept(PathBuf),
     /// No memory or no threads.
     #[error("the request loop could not be started: {0}")]
     Start(#[source] io::Error),
@@ -91,11 +97,7 @@ pub(super) fn mount(point: &Path, allow_other: bool) -> Result<Fresh, MountError
         // As a kernel option: with `Subtype` fuser would leave it out when it mounts without fusermount3.
         MountOption::CUSTOM("subtype=qrng".to_owned()),
     ];
-    config.acl = if allow_other {
-        SessionACL::All
-    } else {
-        SessionACL::Owner
-    };
+    config.acl = acl(allow_other);
     let session =
         fuser::Session::new(Negotiator, &point, &config).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied if error.to_string().contains("user_allow_other") => {
@@ -103,15 +105,29 @@ pub(super) fn mount(point: &Path, allow_other: bool) -> Result<Fresh, MountError
             }
             _ => MountError::Refused(point.clone(), error),
         })?;
-    let mounted = mounted_at(&point).ok().flatten().filter(Mounted::is_qrng);
+    let connection =
+        Connection::of_session(session).map_err(|e| MountError::Refused(point.clone(), e))?;
     Ok(Fresh {
-        connection: Connection::new(session),
-        place: Place { point, mounted },
+        connection,
+        place: Place::at(point),
     })
 }
 
-/// Makes sure that `point` is a directory without a living gateway, and returns its canonical path.
-fn settle(point: &Path) -> Result<PathBuf, MountError> {
+/// Who may read.
+pub(super) fn acl(allow_other: bool) -> SessionACL {
+    if allow_other {
+        SessionACL::All
+    } else {
+        SessionACL::Owner
+    }
+}
+
+/// Makes sure that `point` is a directory without a living gateway, and returns its canonical path. A dead mount of an
+/// earlier gateway is removed.
+///
+/// # Errors
+/// See [`MountError`].
+pub fn settle(point: &Path) -> Result<PathBuf, MountError> {
     let canonical = canonical(point)?;
     // Each turn removes one dead mount.
     for _ in 0..16 {
@@ -192,6 +208,12 @@ pub(super) fn is_root() -> bool {
 }
 
 impl Place {
+    /// The file system of ours that is mounted at `point` now, if one is.
+    pub(super) fn at(point: PathBuf) -> Self {
+        let mounted = mounted_at(&point).ok().flatten().filter(Mounted::is_qrng);
+        Self { point, mounted }
+    }
+
     /// Whether our file system, and no other, is what one sees at the mount point.
     pub(super) fn is_ours(&self) -> bool {
         self.mounted.is_some() && mounted_at(&self.point).is_ok_and(|now| now == self.mounted)

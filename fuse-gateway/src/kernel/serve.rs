@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nix::errno::Errno;
 use nix::libc::{O_ACCMODE, O_NONBLOCK, O_RDONLY, O_SYNC, POLLERR, POLLIN, POLLRDNORM};
 
+use qrng_daemon::Pulse;
+
 use super::abi::{self, Opcode, Request};
 use super::connection::Connection;
 use super::errno::Refusal;
@@ -18,6 +20,20 @@ use crate::tree::{Desk, NODES, Reading, Tree};
 
 /// Reads from this size on, in bytes, are answered without the turn: copying them takes longer than waking a thread.
 const LONG_READ: usize = 256 * 1024;
+
+/// Kernel handles before the latest that are taken for those of pollers of an earlier run: as many files may be open.
+const EARLIER_FILES: u64 = 65_536;
+
+/// Who has the connection when this process has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    /// Nobody: the file system was unmounted.
+    Nobody,
+    /// Others keep it open, but nobody can go on with it: whoever waits must be told.
+    Others,
+    /// The next run, which is asked again for all that was left unanswered.
+    NextRun,
+}
 
 /// What the threads of one mount share.
 #[derive(Debug)]
@@ -29,10 +45,19 @@ pub(super) struct Shared {
     turn: Mutex<()>,
     /// Threads end when they see it, after the answer they are at.
     pub(super) stopping: AtomicBool,
+    pub(super) after: After,
+    /// Whether pollers may wait for an earlier run to wake them.
+    owes_wakes: AtomicBool,
 }
 
 impl Shared {
-    pub(super) fn new(connection: Connection, tree: Arc<Tree>) -> Self {
+    /// `resumed`: an earlier run has answered over the same connection.
+    pub(super) fn new(
+        connection: Connection,
+        tree: Arc<Tree>,
+        after: After,
+        resumed: bool,
+    ) -> Self {
         let waiting = Waiting::new(tree.buffer().readers());
         Self {
             connection,
@@ -40,6 +65,8 @@ impl Shared {
             waiting,
             turn: Mutex::new(()),
             stopping: AtomicBool::new(false),
+            after,
+            owes_wakes: AtomicBool::new(resumed),
         }
     }
 
@@ -51,7 +78,7 @@ impl Shared {
     ///
     /// # Errors
     /// The descriptor can't be read.
-    pub(super) fn answer_all(&self, desk: &mut Desk) -> Result<(), Errno> {
+    pub(super) fn answer_all(&self, desk: &mut Desk, pulse: &Pulse) -> Result<(), Errno> {
         // The kernel insists on room for the largest write; only the pages that requests touch become memory.
         let mut room = vec![0; super::MAX_READ + 4096];
         let mut kept = None;
@@ -66,7 +93,9 @@ impl Shared {
             let Some(bytes) = self.connection.receive(&mut room)? else {
                 return Ok(());
             };
+            pulse.works();
             kept = self.answer(bytes, desk, turn);
+            pulse.waits();
         }
     }
 
@@ -180,7 +209,10 @@ impl Shared {
 
     fn park(&self, read: Parked) -> Result<(), Refusal> {
         if self.stopping() {
-            return Err(Refusal::Ending);
+            return match self.after {
+                After::NextRun => Ok(()),
+                After::Nobody | After::Others => Err(Refusal::Ending),
+            };
         }
         if !self.waiting.park(read) {
             return Err(Refusal::TooManyWaiting);
@@ -205,6 +237,11 @@ impl Shared {
     fn poll(&self, request: &Request<'_>) -> Result<(), Refusal> {
         let poll = request.poll()?;
         let inode = request.inode();
+        if self.owes_wakes.swap(false, Ordering::SeqCst) {
+            // The kernel counts open files upwards, and passes over handles that nobody polls.
+            let first = poll.kernel_handle.saturating_sub(EARLIER_FILES);
+            (first..poll.kernel_handle).for_each(|file| self.connection.notify_poll(file));
+        }
         let mut ready = self.tree.ready(inode, poll.handle)?;
         if !ready && poll.notify {
             self.waiting
@@ -297,7 +334,7 @@ impl Shared {
     }
 
     /// The thread `parked`: serves those who wait whenever bytes have come, until the mount ends.
-    pub(super) fn serve_waiting(&self, desk: &mut Desk) {
+    pub(super) fn serve_waiting(&self, desk: &mut Desk, pulse: &Pulse) {
         let buffer = self.tree.buffer();
         loop {
             // The count is read before anything is looked at, so whatever changes later ends the wait below.
@@ -305,6 +342,7 @@ impl Shared {
             if self.stopping() {
                 break;
             }
+            pulse.works();
             if !self.waiting.is_empty() {
                 buffer.arm();
             }
@@ -315,7 +353,11 @@ impl Shared {
                     .for_each(|file| self.connection.notify_poll(file));
             }
             self.serve_reads(desk);
+            pulse.waits();
             buffer.wait(rings, None);
+        }
+        if self.after == After::NextRun {
+            return;
         }
         while let Some(read) = self.waiting.first() {
             self.connection.refuse(read.unique, Refusal::Ending);

@@ -1,11 +1,17 @@
 //! The generators behind `random` and `urandom`.
 //!
 //! ```text
-//! raw bytes ──48──> root (one, behind a lock) ──48──┐ only if there are no raw bytes
-//!           ──48────────────────────────────────────┴──> each thread's own ──> urandom
+//! raw bytes ──96── SHA-384 ──48──> root (one, behind a lock) ──48──┐ only if there are no raw bytes
+//!           ──96── SHA-384 ──48────────────────────────────────────┴──> each thread's own ──> urandom
 //! kernel    ──48──> each thread's own ──┐
 //! raw bytes ────────────────────────────XOR──> random
 //! ```
+//!
+//! In the terms of NIST SP 800-90C (2025) `urandom` follows the pattern of RBG2 (section 5) and `random` that of RBG3(XOR)
+//! (section 6.4), with raw bytes for the entropy source. One thing is different on purpose: section 5.2.3 wants a reseed after
+//! 2^17 bits of output, which at gigabytes a second would take megabytes of raw bytes from those who read them; here it
+//! comes as [`POLICY`] says, and for each answer to who opens `urandom` with `O_SYNC` (prediction resistance, SP 800-90A
+//! section 8.8).
 //!
 //! Every thread fills answers from a generator of its own, so that none waits for another. The root exists so that
 //! `urandom` never waits once it was seeded: a thread that has no generator yet when there are no raw bytes takes its seed
@@ -15,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use qrng::drbg::{FillError, ReseedPolicy, Reseeding, SEED_LEN, Seed};
+use qrng::drbg::{FillError, MATERIAL_LEN, ReseedPolicy, Reseeding, SEED_LEN, Seed, seed_of};
 use zeroize::Zeroizing;
 
 use super::TreeError;
@@ -24,7 +30,7 @@ use crate::buffer::{Buffer, Claim, Space};
 /// After a reseed that found no raw bytes, how long until the next try, in microseconds.
 const RETRY_US: u64 = 100_000;
 
-/// Seeds are good for these bytes and this time: 48 of the link's bytes a minute and thread at the most, and 48 for each
+/// Seeds are good for these bytes and this time: 96 of the link's bytes a minute and thread at the most, and 96 for each
 /// 4 GiB beyond.
 const POLICY: ReseedPolicy = ReseedPolicy {
     bytes: 4 << 30,
@@ -115,13 +121,13 @@ impl Root {
     }
 }
 
-/// 48 raw bytes, if there are as many.
+/// A seed of raw bytes, if there are enough.
 fn take_seed(buffer: &Buffer, space: &mut Space) -> Option<Zeroizing<Seed>> {
-    let claim = buffer.claim_exact(SEED_LEN, space)?;
-    let mut seed = Zeroizing::new([0; SEED_LEN]);
-    claim.copy_to(&mut *seed);
+    let claim = buffer.claim_exact(MATERIAL_LEN, space)?;
+    let mut material = Zeroizing::new([0; MATERIAL_LEN]);
+    claim.copy_to(&mut *material);
     claim.seeded();
-    Some(seed)
+    Some(seed_of(&material))
 }
 
 /// One thread's generators.

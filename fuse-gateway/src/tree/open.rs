@@ -24,8 +24,9 @@ const TEXT: usize = MAX_CLAIM + 2 * MAX_LINE;
 pub(super) enum Open {
     /// One record, drawn at the first read.
     Record(Record, Line),
-    /// The part of the last line that the reader has not had yet.
-    Stream(Record, Line),
+    /// The part of the last line that the reader has not had yet, and how many characters of the next line it had from
+    /// another run of the gateway.
+    Stream(Record, Line, usize),
     /// A text made when the file was opened.
     Document(String),
 }
@@ -79,7 +80,15 @@ impl Open {
     }
 
     pub(super) fn stream(record: Record) -> Self {
-        Self::Stream(record, Line::EMPTY)
+        Self::stream_from(record, 0)
+    }
+
+    /// A stream of which `offset` characters were read from another run of the gateway: the line that was begun is ended
+    /// with characters of a new one, so that each line stays one of its kind.
+    pub(super) fn stream_from(record: Record, offset: u64) -> Self {
+        // The rest is less than a line.
+        let had = offset % record.line_len() as u64;
+        Self::Stream(record, Line::EMPTY, had as usize)
     }
 
     pub(super) fn document(text: String) -> Self {
@@ -89,7 +98,7 @@ impl Open {
     /// Bytes that the buffer must hold for the next read to be answered.
     pub(super) fn need(&self) -> usize {
         match self {
-            Self::Record(record, line) | Self::Stream(record, line) if line.len == 0 => {
+            Self::Record(record, line) | Self::Stream(record, line, _) if line.len == 0 => {
                 record.random_len()
             }
             _ => 0,
@@ -108,7 +117,9 @@ impl Open {
             Self::Record(record, line) => Ok(read_record(
                 *record, line, buffer, offset, want, desk, deliver,
             )),
-            Self::Stream(record, line) => read_stream(*record, line, buffer, want, desk, deliver),
+            Self::Stream(record, line, had) => {
+                read_stream(*record, line, had, buffer, want, desk, deliver)
+            }
             Self::Document(text) => {
                 let piece = part(text.as_bytes(), offset, want);
                 deliver(&[IoSlice::new(piece)], piece.len());
@@ -166,13 +177,15 @@ fn read_record(
 fn read_stream(
     record: Record,
     line: &mut Line,
+    had: &mut usize,
     buffer: &Buffer,
     want: usize,
     desk: &mut Desk,
     deliver: impl FnOnce(&[IoSlice<'_>], usize) -> bool,
 ) -> Result<Reading, TreeError> {
     let want = want.min(MAX_CLAIM);
-    let lines = want.saturating_sub(line.len).div_ceil(record.line_len());
+    let lines = (*had + want).saturating_sub(line.len);
+    let lines = lines.div_ceil(record.line_len());
     let text = room_for_text(&mut desk.text)?;
     let claim = buffer.claim_units(record.random_len(), lines, &mut desk.space);
     if claim.is_none() && line.len == 0 {
@@ -183,9 +196,10 @@ fn read_stream(
         + claim.as_ref().map_or(0, |claim| {
             claim.write_records(record, &mut text[line.len..])
         });
-    let now = len.min(want);
-    if deliver(&[IoSlice::new(&text[..now])], now) {
-        line.set(&text[now..len]);
+    let end = len.min(*had + want);
+    if deliver(&[IoSlice::new(&text[*had..end])], end - *had) {
+        *had = 0;
+        line.set(&text[end..len]);
         if let Some(claim) = claim {
             claim.delivered();
         }
@@ -197,8 +211,15 @@ fn read_stream(
 }
 
 /// The open files that have a state.
-#[derive(Debug, Default)]
-pub(super) struct Opens(Mutex<Table>);
+///
+/// Handles are counted up from the time of the start in microseconds, so that no two runs give out the same one: opening a
+/// file takes longer than a microsecond.
+#[derive(Debug)]
+pub(super) struct Opens {
+    table: Mutex<Table>,
+    /// The last handle that an earlier run may have given out.
+    last_of_others: u64,
+}
 
 #[derive(Debug)]
 struct Table {
@@ -206,19 +227,39 @@ struct Table {
     open: HashMap<u64, Arc<Mutex<Open>>>,
 }
 
-impl Default for Table {
-    fn default() -> Self {
+impl Opens {
+    /// None yet, at the time `now_us`.
+    pub(super) fn new(now_us: u64) -> Self {
+        let last_of_others = now_us.max(LAST_FIXED_HANDLE);
         Self {
-            last: LAST_FIXED_HANDLE,
-            open: HashMap::new(),
+            table: Mutex::new(Table {
+                last: last_of_others,
+                open: HashMap::new(),
+            }),
+            last_of_others,
         }
     }
-}
 
-impl Opens {
+    /// Whether `handle` was given out by an earlier run, and nothing is remembered for it.
+    pub(super) fn is_left_over(&self, handle: u64) -> bool {
+        (LAST_FIXED_HANDLE + 1..=self.last_of_others).contains(&handle)
+            && !lock(&self.table).open.contains_key(&handle)
+    }
+
+    /// Remembers `open` for a handle that an earlier run gave out.
+    pub(super) fn adopt(&self, handle: u64, open: Open) -> Result<(), TreeError> {
+        let mut table = lock(&self.table);
+        if table.open.len() >= MAX_OPEN {
+            return Err(TreeError::TooManyOpen);
+        }
+        let open = Arc::new(Mutex::new(open));
+        table.open.entry(handle).or_insert(open);
+        Ok(())
+    }
+
     /// Remembers `open` and returns its handle, which is above [`LAST_FIXED_HANDLE`].
     pub(super) fn add(&self, open: Open) -> Result<u64, TreeError> {
-        let mut table = lock(&self.0);
+        let mut table = lock(&self.table);
         if table.open.len() >= MAX_OPEN {
             return Err(TreeError::TooManyOpen);
         }
@@ -229,7 +270,7 @@ impl Opens {
     }
 
     pub(super) fn remove(&self, handle: u64) {
-        lock(&self.0).open.remove(&handle);
+        lock(&self.table).open.remove(&handle);
     }
 
     /// Calls `with` on the open file, alone; other files are not held up.
@@ -238,7 +279,7 @@ impl Opens {
         handle: u64,
         with: impl FnOnce(&mut Open) -> R,
     ) -> Result<R, TreeError> {
-        let open = lock(&self.0)
+        let open = lock(&self.table)
             .open
             .get(&handle)
             .cloned()

@@ -7,7 +7,7 @@ fn tree() -> Tree {
         buffer,
         Arc::new(|| r#"{"state":"serving"}"#.to_owned()),
         (1, 2),
-        3,
+        3_000_000,
     )
 }
 
@@ -206,8 +206,8 @@ fn urandom_waits_for_a_seed_goes_on_without_and_starts_anew_after_a_latch() {
     let urandom = inode(&tree, "urandom");
     let (plain, fresh) = (tree.open(urandom, false), tree.open(urandom, true));
     let (plain, fresh) = (plain.unwrap(), fresh.unwrap());
-    tree.buffer().push(&[5; SEED_LEN - 1]);
-    assert_eq!(tree.need(urandom, plain), Ok(SEED_LEN));
+    tree.buffer().push(&[5; MATERIAL_LEN - 1]);
+    assert_eq!(tree.need(urandom, plain), Ok(MATERIAL_LEN));
     assert_eq!(read(&tree, urandom, plain, 0, 10), Ok(None));
     tree.buffer().push(&[5; 1]);
     // The test's helper has a new desk for each read, as if each were another thread's.
@@ -216,10 +216,10 @@ fn urandom_waits_for_a_seed_goes_on_without_and_starts_anew_after_a_latch() {
     assert_ne!(one, two);
     assert_eq!(
         (tree.buffer().counts().seeding, tree.buffer().fill()),
-        (48, 0)
+        (96, 0)
     );
     assert_eq!(tree.need(urandom, plain), Ok(0));
-    assert_eq!(tree.need(urandom, fresh), Ok(SEED_LEN));
+    assert_eq!(tree.need(urandom, fresh), Ok(MATERIAL_LEN));
     assert_eq!(read(&tree, urandom, fresh, 0, 10), Ok(None));
     assert_eq!(tree.ready(urandom, fresh), Ok(false));
     tree.buffer().latch();
@@ -244,4 +244,54 @@ fn random_is_never_the_raw_bytes_themselves() {
     assert_eq!((one.len(), two.len()), (100_000, 100_000));
     assert!(one != two);
     assert_eq!(tree.buffer().counts().served, 200_000);
+}
+
+/// Handles below the time of the start are those of an earlier run, whose readers go on with this one.
+#[test]
+fn files_of_an_earlier_run_go_on_where_nothing_can_be_mixed_up() {
+    let tree = tree();
+    tree.buffer().push(&[0xab; 4096]);
+    let earlier = 2_000_000;
+    let (hex, uuid, status) = (
+        inode(&tree, "hex"),
+        inode(&tree, "uuid"),
+        inode(&tree, "status"),
+    );
+    // A record that had been begun is no longer known; one that had not is drawn now, once.
+    assert_eq!(read(&tree, hex, earlier, 3, 65), Err(TreeError::LeftOver));
+    assert_eq!(tree.need(hex, earlier), Ok(32));
+    let record = read(&tree, hex, earlier, 0, 65).unwrap().unwrap();
+    assert_eq!(record.len(), 65);
+    assert_eq!(
+        read(&tree, hex, earlier, 60, 65).unwrap().unwrap(),
+        record[60..]
+    );
+    assert_eq!(
+        read(&tree, uuid, earlier + 1, 37, 10),
+        Err(TreeError::LeftOver)
+    );
+    assert_eq!(
+        read(&tree, status, earlier + 2, 5, 10),
+        Err(TreeError::LeftOver)
+    );
+    assert!(read(&tree, status, earlier + 3, 0, 100).unwrap().is_some());
+    // A line of a stream that had been begun is ended.
+    let lines = inode(&tree, "stream/uuid");
+    let rest = read(&tree, lines, earlier + 4, 37 + 30, 20)
+        .unwrap()
+        .unwrap();
+    assert_eq!(rest.iter().position(|&b| b == b'\n'), Some(6));
+    let after = read(&tree, lines, earlier + 4, 37 + 50, 37)
+        .unwrap()
+        .unwrap();
+    assert_eq!(after.iter().position(|&b| b == b'\n'), Some(37 - 13 - 1));
+    // What this run never gave out stays unknown, and its own handles are never taken for earlier ones.
+    assert_eq!(
+        read(&tree, hex, 3_000_001, 0, 65),
+        Err(TreeError::BadHandle)
+    );
+    let own = tree.open(hex, false).unwrap();
+    assert!(own > 3_000_000);
+    tree.release(own);
+    assert_eq!(read(&tree, hex, own, 0, 65), Err(TreeError::BadHandle));
 }

@@ -34,9 +34,10 @@ pub enum CombineError {
         /// The other.
         second: String,
     },
-    /// XOR of sources that may depend on each other.
+    /// Sources that may depend on each other, combined by what needs independent ones.
     #[error(
-        "sources {first} and {second} are both of group {group}: XOR needs independent sources; use HKDF, or declare two groups if they are independent"
+        "sources {first} and {second} are both of group {group}: {} needs independent sources; use HKDF, or declare two groups if they are independent",
+        if *.interleaved { "interleaving" } else { "XOR" }
     )]
     SameGroup {
         /// The one.
@@ -45,6 +46,8 @@ pub enum CombineError {
         second: String,
         /// Their group.
         group: String,
+        /// Whether they are to be interleaved.
+        interleaved: bool,
     },
     /// An output of HKDF that its hash can't fill with entropy.
     #[error("HKDF-SHA256 gives 1 to 32 bytes of full entropy at a time, not {0}")]
@@ -67,6 +70,12 @@ pub enum CombineError {
     /// No source works.
     #[error("all sources failed")]
     AllFailed,
+    /// Blocks of several sources, which are to be interleaved.
+    #[error("interleaved sources give their blocks one at a time")]
+    OneAtATime,
+    /// A block of a source that failed, or does not exist.
+    #[error("source number {0} does not work, and gave a block")]
+    NotWorking(usize),
     /// A source that works has no block.
     #[error("source {0} gave no block and is not marked as failed")]
     NoBlock(String),

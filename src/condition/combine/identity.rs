@@ -82,11 +82,13 @@ impl Member {
                 second: second.to_string(),
             });
         }
-        if combining == Combining::Xor && self.group == other.group {
+        let independent = matches!(combining, Combining::Xor | Combining::Interleave);
+        if independent && self.group == other.group {
             return Err(CombineError::SameGroup {
                 first: first.to_string(),
                 second: second.to_string(),
                 group: self.group.clone(),
+                interleaved: combining == Combining::Interleave,
             });
         }
         Ok(())

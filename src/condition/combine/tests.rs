@@ -146,6 +146,44 @@ fn xor_adds_up_and_unites_kinds() {
 }
 
 #[test]
+fn interleaved_blocks_pass_as_they_are() {
+    let mut combination = three(Combining::Interleave, Policy::ContinueWithRest);
+    assert_eq!(combination.pass(1), Ok(Kinds::of(Kind::PcieChip)));
+    assert_eq!(combination.pass(2), Ok(Kinds::of(Kind::Usb)));
+    assert_eq!(combination.pass(3), Err(CombineError::NotWorking(3)));
+    let blocks: [Option<&[u8]>; 3] = [Some(&[1]), Some(&[2]), Some(&[4])];
+    let mut out = vec![];
+    let combined = combination.combine(&blocks, &mut out);
+    assert_eq!(combined, Err(CombineError::OneAtATime));
+    assert!(out.is_empty());
+    combination.failed(1).unwrap();
+    assert_eq!(combination.pass(1), Err(CombineError::NotWorking(1)));
+    assert_eq!(combination.pass(0), Ok(Kinds::of(Kind::Usb)));
+    combination.failed(0).unwrap();
+    combination.failed(2).unwrap();
+    assert_eq!(combination.pass(0), Err(CombineError::AllFailed));
+
+    let mut all = three(Combining::Interleave, Policy::RequireAll);
+    all.failed(1).unwrap();
+    assert!(matches!(all.pass(0), Err(CombineError::Failed(_))));
+}
+
+#[test]
+fn interleaved_sources_are_independent_and_as_good_as_the_worst() {
+    let new = |members| Combination::new(Combining::Interleave, Policy::RequireAll, members);
+    let worst = Member {
+        min_entropy: 0.7,
+        ..usb("b")
+    };
+    let combination = new(vec![usb("a"), worst]).unwrap();
+    assert_eq!(combination.min_entropy(), 0.7);
+    let error = new(vec![usb("a"), member(Kind::Usb, "b", "a")]).unwrap_err();
+    assert!(error.to_string().contains("interleaving needs independent"));
+    let error = new(vec![usb("a"), usb("a")]).unwrap_err();
+    assert!(error.to_string().contains("are one device"));
+}
+
+#[test]
 fn blocks_must_be_there_and_equally_long() {
     let combination = three(Combining::Xor, Policy::ContinueWithRest);
     let mut out = vec![];

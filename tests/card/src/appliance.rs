@@ -1,213 +1,239 @@
-//! The *appliance*: random bytes over HTTPS, hardware reference section 5.
+//! Quantis appliance, hardware reference section 5: answers to HTTP GET.
 //!
 //! ```text
-//! GET /api/2.0/streambytes?size=N   N raw bytes, or a JSON array of N numbers
+//! /api/2.0/streambytes?size=N                       N bytes, or a JSON array of them (firmware variant)
+//! /api/2.0/hexbytes?quantity=N&dataLength=L         N strings of L bytes each, two digits a byte
+//! /api/2.0/short|int|double|float?min=&max=&quantity=N   N numbers
+//! /api/2.0/firmwareinfo, /api/2.0/systeminfo
 //! ```
 //!
 //! Left open by the reference, and chosen here:
-//! - An answer has a Content-Length, and says application/octet-stream or application/json.
-//! - At most 1 MiB is given at a time; a request for more, for nothing, or for another path is a violation.
-//! - Bytes are made when they are asked for.
-//!
-//! [`server`] puts the model on a loopback address, [`pki`] makes its certificates.
+//! - 80,000 bytes a second; the appliance keeps 1 MiB of bytes made before, and a request waits until there are enough.
+//! - A request for more than 1 MiB, or a query that makes no sense, is answered with status 400. Another path is a violation,
+//!   and is answered with 404.
+//! - A number is made of 2 (`short`), 4 (`int`) or 8 bytes, which the ledger calls altered.
+//! - Bytes of an answer of a wrong length, or that does not arrive whole or at once, are to be thrown away: condemned.
+//! - The two pages of information are small objects.
 
-pub mod pki;
-pub mod server;
+mod answers;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
 use crate::Device;
-use crate::fault::{Fault, FaultError, Faults};
+use crate::fault::{Fault, FaultError};
 use crate::ledger::{Ledger, Worth};
+use crate::pace::{Full, Rate};
 use crate::stream::Stream;
+use crate::supply::Supply;
 use crate::violations::Violations;
 
-/// Where random bytes are.
-pub const PATH: &str = "/api/2.0/streambytes";
-/// The most bytes that are given at a time.
-pub const MOST: usize = 1 << 20;
+use answers::Query;
+pub use answers::{Number, Request};
 
-const PAGE: &str = "<!DOCTYPE html>\n<html><head><title>Quantis appliance</title></head>\
-                    <body>Please log in.</body></html>\n";
+/// Bytes a second.
+pub const APPLIANCE_RATE: u64 = 80_000;
+/// The most bytes of one request.
+pub const LARGEST: usize = 1 << 20;
 
-/// How the firmware writes bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Firmware {
-    /// As they are.
-    Raw,
-    /// As a JSON array of numbers.
-    Json,
+/// Where an answer of status 301 points to.
+const ELSEWHERE: &str = "https://elsewhere.example/";
+
+/// What an appliance is made of.
+#[derive(Debug, Clone)]
+pub struct ApplianceConfig {
+    /// How fast it makes bytes.
+    pub rate: Rate,
+    /// The number of its stream.
+    pub seed: u64,
+    /// Whether `streambytes` answers with a JSON array.
+    pub json: bool,
+    /// Its serial number, on the page `systeminfo`.
+    pub serial: String,
 }
 
-/// What an appliance answers.
+impl Default for ApplianceConfig {
+    fn default() -> Self {
+        Self {
+            rate: Rate::BytesPerSecond(APPLIANCE_RATE),
+            seed: 1,
+            json: false,
+            serial: "QA-180042".to_owned(),
+        }
+    }
+}
+
+/// How an answer leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// At once.
+    Whole,
+    /// One byte at a time, with pauses.
+    Drip,
+    /// Half of it; then the connection is closed.
+    Broken,
+}
+
+/// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
-    /// The HTTP status.
+pub struct Answer {
+    /// HTTP status.
     pub status: u16,
-    /// Content-Type.
+    /// Content type.
     pub kind: &'static str,
     /// Where it points to, if elsewhere.
     pub location: Option<&'static str>,
-    /// The body.
+    /// Body.
     pub body: Vec<u8>,
+    /// How it leaves.
+    pub delivery: Delivery,
 }
 
-/// An appliance.
+/// The appliance.
 pub struct Appliance {
-    firmware: Firmware,
-    stream: Stream,
-    ledger: Ledger,
-    faults: Faults,
+    config: ApplianceConfig,
+    supply: Supply,
     violations: Violations,
-    /// The last answer's bytes.
-    last: Vec<u8>,
     requests: u64,
+    /// The bytes of the last answer, which a fault can give again.
+    last: Vec<u8>,
 }
 
 impl Appliance {
-    /// One with this firmware, and the stream of this seed.
-    pub fn new(firmware: Firmware, seed: u64) -> Self {
+    /// An appliance that was just switched on.
+    pub fn new(config: ApplianceConfig) -> Self {
+        let mut supply = Supply::new(config.rate, Full::Waits, config.seed);
+        supply.start(LARGEST as u64, 0);
         Self {
-            firmware,
-            stream: Stream::new(seed),
-            ledger: Ledger::default(),
-            faults: Faults::default(),
+            supply,
+            config,
             violations: Violations::default(),
-            last: Vec::new(),
             requests: 0,
+            last: Vec::new(),
         }
     }
 
-    /// The faults that are active.
-    pub fn faults(&self) -> &Faults {
-        &self.faults
+    /// Whether it can't be reached.
+    pub fn gone(&self) -> bool {
+        self.supply.faults.has(Fault::Gone)
     }
 
-    /// How many requests there were.
+    /// Requests that were answered.
     pub fn requests(&self) -> u64 {
         self.requests
     }
 
-    /// Answers a request, given as its first line and its header lines.
-    pub fn answer(&mut self, request: &str) -> Reply {
-        self.requests += 1;
-        let Some(size) = self.size(request) else {
-            return page(404);
+    /// Records what a client did that is not allowed, beside asking for a wrong path.
+    pub(crate) fn violate(&mut self, text: String) {
+        self.violations.add(text);
+    }
+
+    /// The answer to a GET of a path with its query; none if it has to wait: ask again.
+    pub fn answer(&mut self, target: &str) -> Option<Answer> {
+        let faults = &self.supply.faults;
+        if faults.has(Fault::Hang) || faults.has(Fault::Gone) {
+            return None;
+        }
+        let delivery = match () {
+            () if faults.has(Fault::Drip) => Delivery::Drip,
+            () if faults.has(Fault::Short) => Delivery::Broken,
+            () => Delivery::Whole,
         };
-        for fault in self.faults.iter() {
-            match fault {
-                Fault::Html => return page(200),
-                Fault::Status(status) => return page(status),
-                _ => {}
-            }
-        }
-        let bytes = self.make(size);
-        match self.firmware {
-            Firmware::Raw => Reply {
-                status: 200,
-                kind: "application/octet-stream",
-                location: None,
-                body: bytes,
-            },
-            Firmware::Json => Reply {
-                status: 200,
-                kind: "application/json",
-                location: None,
-                body: format!("{bytes:?}").into_bytes(),
-            },
-        }
+        let (status, kind, body) = self.page(target)?;
+        self.requests += 1;
+        Some(Answer {
+            status,
+            kind,
+            location: (300..400).contains(&status).then_some(ELSEWHERE),
+            body,
+            delivery,
+        })
     }
 
-    /// How many bytes are wanted, if the request is as it should be.
-    fn size(&mut self, request: &str) -> Option<usize> {
-        let mut lines = request.lines();
-        let line = lines.next().unwrap_or_default();
-        let size = line
-            .strip_prefix("GET ")
-            .and_then(|rest| rest.strip_prefix(PATH)?.strip_prefix("?size="))
-            .and_then(|rest| rest.strip_suffix(" HTTP/1.1")?.parse().ok())
-            .filter(|size| (1..=MOST).contains(size));
-        if size.is_none() {
-            self.violations.add(format!("a request of {line:?}"));
+    fn page(&mut self, target: &str) -> Option<(u16, &'static str, Vec<u8>)> {
+        const JSON: &str = "application/json";
+        if self.supply.faults.has(Fault::Html) {
+            return Some((200, "text/html", answers::HTML.into()));
         }
-        if !lines.any(|line| line.to_ascii_lowercase().starts_with("host: ")) {
-            self.violations.add("a request without Host");
+        if let Some(status) = self.supply.faults.status() {
+            return Some((status, "text/html", answers::HTML.into()));
         }
-        size
+        Some(match Query::parse(target) {
+            Err(answers::Wrong::Path) => {
+                self.violations.add(format!("GET {target}: no such path"));
+                (404, "text/html", answers::HTML.into())
+            }
+            Err(answers::Wrong::Query) => (400, JSON, b"{\"error\":\"bad query\"}".to_vec()),
+            Ok(Query::Firmware) => (200, JSON, answers::FIRMWARE.into()),
+            Ok(Query::System) => (200, JSON, answers::system(&self.config.serial)),
+            Ok(Query::Random(request)) => {
+                let (kind, body) = self.random(request)?;
+                (200, kind, body)
+            }
+        })
     }
 
-    /// The bytes of an answer to a request of `size` bytes.
-    fn make(&mut self, size: usize) -> Vec<u8> {
-        let (mut count, mut worth) = (size, Worth::Good);
-        for fault in self.faults.iter() {
-            match fault {
-                Fault::Repeat => return self.last.clone(),
-                Fault::WrongLength => (count, worth) = (size - 1, Worth::Condemned),
-                Fault::TooLong => (count, worth) = (size + 1, Worth::Condemned),
-                Fault::Cut | Fault::Drip => worth = Worth::Condemned,
-                _ => {}
-            }
+    fn random(&mut self, mut request: Request) -> Option<(&'static str, Vec<u8>)> {
+        let faults = &self.supply.faults;
+        if faults.has(Fault::WrongLength) {
+            request.halve();
         }
-        let start = self.ledger.produced();
-        let mut bytes = self.stream.bytes(start, count);
-        if self.faults.distort(&mut bytes) != Worth::Good {
-            worth = Worth::Altered;
+        if faults.has(Fault::TooLong) {
+            request.lengthen();
         }
-        self.ledger.make(count as u64);
-        self.ledger.hand(start..start + count as u64, worth);
+        if faults.has(Fault::Repeat) {
+            return Some(request.write(self.last.clone(), self.config.json));
+        }
+        let refused = [
+            Fault::WrongLength,
+            Fault::TooLong,
+            Fault::Short,
+            Fault::Drip,
+        ];
+        let refused = refused.iter().any(|fault| faults.has(*fault));
+        if self.supply.held() < request.bytes() as u64 {
+            return None;
+        }
+        let worth = match request {
+            _ if refused => Worth::Condemned,
+            Request::Stream { .. } | Request::Hex { .. } => Worth::Good,
+            Request::Numbers { .. } => Worth::Altered,
+        };
+        let mut bytes = vec![0; request.bytes()];
+        self.supply.take_as(worth, &mut bytes);
         self.last.clone_from(&bytes);
-        bytes
-    }
-}
-
-fn page(status: u16) -> Reply {
-    Reply {
-        status,
-        kind: "text/html",
-        location: (300..400)
-            .contains(&status)
-            .then_some("https://elsewhere.example/"),
-        body: PAGE.into(),
+        Some(request.write(bytes, self.config.json))
     }
 }
 
 impl Device for Appliance {
-    fn advance(&mut self, _: Duration) {}
+    fn advance(&mut self, now: Duration) {
+        self.supply.advance(now, 1);
+    }
 
     fn inject(&mut self, fault: Fault) -> Result<(), FaultError> {
         match fault {
-            Fault::Stuck
-            | Fault::Biased
-            | Fault::Zeros
-            | Fault::Ones
-            | Fault::Gone
-            | Fault::Hang
-            | Fault::Html
-            | Fault::Drip
-            | Fault::WrongLength
-            | Fault::TooLong
-            | Fault::Repeat
-            | Fault::Status(_)
-            | Fault::Cut => {
-                self.faults.add(fault);
-                Ok(())
-            }
-            _ => Err(FaultError::NotHere(fault)),
+            Fault::Stuck | Fault::Biased | Fault::Zeros | Fault::Ones | Fault::Slow(_) => {}
+            Fault::Html | Fault::Drip | Fault::WrongLength | Fault::Short => {}
+            Fault::TooLong | Fault::Repeat | Fault::Status(_) => {}
+            Fault::Hang | Fault::Gone => {}
+            _ => return Err(FaultError::NotHere(fault)),
         }
+        self.supply.faults.add(fault);
+        Ok(())
     }
 
     fn clear(&mut self) {
-        self.faults.clear();
+        self.supply.faults.clear();
     }
 
     fn stream(&self) -> &Stream {
-        &self.stream
+        &self.supply.stream
     }
 
     fn ledger(&self) -> &Ledger {
-        &self.ledger
+        &self.supply.ledger
     }
 
     fn violations(&self) -> &Violations {
@@ -216,10 +242,10 @@ impl Device for Appliance {
 
     fn state(&self) -> String {
         format!(
-            "appliance, firmware {:?}: {} requests, {} bytes made",
-            self.firmware,
+            "appliance requests={} memory={} faults=[{}]",
             self.requests,
-            self.ledger.produced()
+            self.supply.held(),
+            self.supply.faults
         )
     }
 }

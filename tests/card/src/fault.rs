@@ -44,8 +44,6 @@ pub enum Fault {
     Repeat,
     /// `status N`: HTTP answers with this status; 301 with an address elsewhere.
     Status(u16),
-    /// `cut`: HTTP answers end in their middle.
-    Cut,
     /// `packet-error N`: chip N (from 0) reports packet errors.
     PacketError(u8),
 }
@@ -81,7 +79,6 @@ impl fmt::Display for Fault {
             Self::TooLong => f.write_str("too-long"),
             Self::Repeat => f.write_str("repeat"),
             Self::Status(n) => write!(f, "status {n}"),
-            Self::Cut => f.write_str("cut"),
             Self::PacketError(n) => write!(f, "packet-error {n}"),
         }
     }
@@ -112,7 +109,6 @@ impl FromStr for Fault {
             ["too-long"] => Self::TooLong,
             ["repeat"] => Self::Repeat,
             ["status", n] => Self::Status(n.parse().map_err(|_| unknown())?),
-            ["cut"] => Self::Cut,
             ["packet-error", n] => Self::PacketError(small(n)?),
             _ => return Err(unknown()),
         })
@@ -145,6 +141,14 @@ impl Faults {
     pub fn slow(&self) -> Option<u64> {
         self.iter().find_map(|fault| match fault {
             Fault::Slow(rate) => Some(rate),
+            _ => None,
+        })
+    }
+
+    /// The HTTP status to answer with, if it is another than it should be.
+    pub fn status(&self) -> Option<u16> {
+        self.iter().find_map(|fault| match fault {
+            Fault::Status(status) => Some(status),
             _ => None,
         })
     }
@@ -205,7 +209,6 @@ mod tests {
             Fault::TooLong,
             Fault::Repeat,
             Fault::Status(503),
-            Fault::Cut,
             Fault::PacketError(11),
         ];
         for fault in faults {

@@ -4,7 +4,7 @@
 //! stream (numbered bytes) ─ pace (bytes a second) ─┬─ module   PCI 179A:0001, registers and a FIFO
 //!                                                  ├─ chip     PCI 1E89:0002 and 0003, registers and DMA by xdma
 //!                                                  ├─ usb      USB 0ABA:0102, requests and a bulk endpoint
-//!                                                  ├─ appliance  HTTPS on a loopback address
+//!                                                  ├─ appliance   answers to HTTP requests
 //!                                                  └─ faults on command, ledger of every byte, violations
 //! ```
 //!
@@ -18,8 +18,11 @@
 use std::time::Duration;
 
 pub mod appliance;
+pub mod certificates;
 pub mod chip;
+pub mod control;
 pub mod fault;
+pub mod https;
 pub mod ledger;
 pub mod memory;
 pub mod module;

@@ -28,7 +28,7 @@ use crate::fault::{Fault, FaultError, Faults};
 use crate::ledger::Ledger;
 use crate::pace::{Pace, Rate};
 use crate::pci::{Bar, PciCard, PciIdentity, aligned32};
-use crate::stream::Stream;
+use crate::stream::{Stream, Window};
 use crate::violations::Violations;
 
 pub use crate::pace::Full;
@@ -124,6 +124,7 @@ pub struct ModuleCard {
     /// SD, SEN and TM of each module, at their place in MX_SR.
     switches: u32,
     popped: Option<Popped>,
+    window: Window,
     last_word: [u8; 4],
     /// FS_RR has shown bit 7, and nothing was flushed since.
     overflow_told: bool,
@@ -148,6 +149,7 @@ impl ModuleCard {
             progress: Progress::PoweredOn,
             switches: 0,
             popped: None,
+            window: Window::new(),
             last_word: [0; 4],
             overflow_told: false,
             accesses: Default::default(),

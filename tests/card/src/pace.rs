@@ -20,12 +20,14 @@ pub enum Full {
     Waits,
 }
 
+const BILLION: u64 = 1_000_000_000;
+
 /// Turns times into bytes made, without losing fractions. The rate may change at any time.
 #[derive(Debug, Default)]
 pub struct Pace {
     now: Duration,
-    /// Byte-nanoseconds a second that were not yet made into a byte: always below 10^9 when taken up.
-    rest: u128,
+    /// Billionths of a byte that were made beside whole ones.
+    rest: u64,
 }
 
 impl Pace {
@@ -38,10 +40,14 @@ impl Pace {
     pub fn advance(&mut self, now: Duration, rate: u64) -> u64 {
         let passed = now.saturating_sub(self.now);
         self.now = self.now.max(now);
-        self.rest += u128::from(rate) * passed.as_nanos();
-        let made = self.rest / 1_000_000_000;
-        self.rest %= 1_000_000_000;
-        u64::try_from(made).unwrap_or(u64::MAX)
+        let made = u128::from(rate) * passed.as_nanos() + u128::from(self.rest);
+        // Short division, because this is called for every access.
+        if let Ok(made) = u64::try_from(made) {
+            self.rest = made % BILLION;
+            return made / BILLION;
+        }
+        self.rest = (made % u128::from(BILLION)) as u64;
+        u64::try_from(made / u128::from(BILLION)).unwrap_or(u64::MAX)
     }
 }
 
@@ -58,5 +64,7 @@ mod tests {
         assert_eq!(made, 500_001);
         assert_eq!(pace.advance(Duration::from_millis(10), 500_001), 0);
         assert_eq!(pace.advance(Duration::from_secs(2), 500_001), 500_001);
+        let far = Duration::from_secs(1_000_002);
+        assert_eq!(pace.advance(far, 30_000_001), 30_000_001_000_000);
     }
 }

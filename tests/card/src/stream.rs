@@ -4,10 +4,13 @@
 //! any whole block tells where in the stream it stands.
 
 use aes::Aes128;
+use aes::cipher::array::Array;
 use aes::cipher::{Block, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 
 /// Size of a numbered block in bytes.
 pub const BLOCK: usize = 16;
+/// Blocks that are made at once, because that is faster.
+const BATCH: usize = 64;
 
 /// An endless stream with access by offset.
 pub struct Stream(Aes128);
@@ -25,11 +28,18 @@ impl Stream {
         let mut at = offset;
         let mut rest = out;
         while !rest.is_empty() {
-            let block = self.block(at / BLOCK as u64);
+            let mut batch = [Block::<Aes128>::default(); BATCH];
             let start = (at % BLOCK as u64) as usize;
-            let count = rest.len().min(BLOCK - start);
+            let blocks = (start + rest.len()).div_ceil(BLOCK).min(BATCH);
+            let numbered = &mut batch[..blocks];
+            for (number, block) in (at / BLOCK as u64..).zip(&mut *numbered) {
+                *block = u128::from(number).to_be_bytes().into();
+            }
+            self.0.encrypt_blocks(numbered);
+            let bytes = &Array::slice_as_flattened(numbered)[start..];
+            let count = rest.len().min(bytes.len());
             let (now, later) = rest.split_at_mut(count);
-            now.copy_from_slice(&block[start..start + count]);
+            now.copy_from_slice(&bytes[..count]);
             at += count as u64;
             rest = later;
         }
@@ -51,11 +61,34 @@ impl Stream {
             .filter(|number| *number < 1 << 40)
             .map(|number| number * BLOCK as u64)
     }
+}
 
-    fn block(&self, number: u64) -> [u8; BLOCK] {
-        let mut block = Block::<Aes128>::from(u128::from(number).to_be_bytes());
-        self.0.encrypt_block(&mut block);
-        block.into()
+/// The part of a stream around the bytes that were read last, for those who read a few at a time and in order.
+pub(crate) struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    /// Its size in bytes.
+    const SIZE: u64 = 1024;
+
+    /// One that knows nothing yet.
+    pub(crate) fn new() -> Self {
+        let bytes = Vec::new();
+        Self { start: 0, bytes }
+    }
+
+    /// The four bytes at an offset that is a multiple of four.
+    pub(crate) fn word(&mut self, stream: &Stream, offset: u64) -> [u8; 4] {
+        let start = offset / Self::SIZE * Self::SIZE;
+        if self.bytes.is_empty() || start != self.start {
+            self.start = start;
+            self.bytes.resize(Self::SIZE as usize, 0);
+            stream.fill(start, &mut self.bytes);
+        }
+        let word = self.bytes[(offset - start) as usize..].first_chunk();
+        word.copied().unwrap_or_default()
     }
 }
 
@@ -66,14 +99,31 @@ mod tests {
     #[test]
     fn any_offset_gives_the_same_bytes_as_reading_from_the_start() {
         let stream = Stream::new(7);
-        let whole = stream.bytes(0, 200);
-        for (offset, count) in [(0, 200), (1, 16), (15, 2), (16, 16), (33, 100)] {
+        let whole = stream.bytes(0, 5000);
+        for (offset, count) in [
+            (0, 5000),
+            (1, 16),
+            (15, 2),
+            (16, 16),
+            (33, 100),
+            (1023, 1025),
+            (7, 4000),
+        ] {
             assert_eq!(
                 stream.bytes(offset as u64, count),
                 whole[offset..offset + count]
             );
         }
-        assert_ne!(Stream::new(8).bytes(0, 200), whole);
+        assert_ne!(Stream::new(8).bytes(0, 5000), whole);
+    }
+
+    #[test]
+    fn a_window_gives_words_from_anywhere() {
+        let stream = Stream::new(7);
+        let mut window = Window::new();
+        for offset in [0, 4, 1020, 1024, 16, 4096, 4100] {
+            assert_eq!(window.word(&stream, offset)[..], stream.bytes(offset, 4));
+        }
     }
 
     #[test]

@@ -112,12 +112,18 @@ impl Supply {
 
     /// Fills `out` with the oldest bytes, and enters them into the books. There must be as many.
     pub(crate) fn take(&mut self, out: &mut [u8]) {
+        self.take_as(Worth::Good, out);
+    }
+
+    /// The same for bytes that are worth `good` at most.
+    pub(crate) fn take_as(&mut self, good: Worth, out: &mut [u8]) {
         let mut done = 0;
         while let Some(range) = self.oldest(out.len() - done).filter(|r| !r.is_empty()) {
             let part = &mut out[done..done + (range.end - range.start) as usize];
             self.stream.fill(range.start, part);
             let worth = match self.faults.distort(part) {
                 Worth::Good if range.start < self.stale_until => Worth::Stale,
+                Worth::Good => good,
                 worth => worth,
             };
             done += part.len();

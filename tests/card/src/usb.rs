@@ -146,6 +146,7 @@ pub struct UsbCard {
     enabled: Option<Duration>,
     status_asked: bool,
     ais31: u8,
+    unplugs: u64,
 }
 
 impl UsbCard {
@@ -159,6 +160,7 @@ impl UsbCard {
             enabled: None,
             status_asked: false,
             ais31: 0,
+            unplugs: 0,
         };
         card.power_on();
         card
@@ -172,6 +174,11 @@ impl UsbCard {
     /// Whether it is unplugged.
     pub fn gone(&self) -> bool {
         self.supply.faults.has(Fault::Gone)
+    }
+
+    /// How often it was unplugged. Whoever has it open loses it even if it is back at once.
+    pub fn unplugs(&self) -> u64 {
+        self.unplugs
     }
 
     fn failing(&self) -> bool {
@@ -309,7 +316,10 @@ impl Device for UsbCard {
         match fault {
             Fault::ModuleFails(0) | Fault::Hang | Fault::Short | Fault::Slow(_) => {}
             Fault::Stuck | Fault::Biased | Fault::Zeros | Fault::Ones => {}
-            Fault::Gone => self.power_on(),
+            Fault::Gone => {
+                self.unplugs += 1;
+                self.power_on();
+            }
             _ => return Err(FaultError::NotHere(fault)),
         }
         self.supply.faults.add(fault);

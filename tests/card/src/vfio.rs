@@ -172,7 +172,8 @@ impl<C: PciCard> ServerBackend for Backend<C> {
         size: u64,
         fd: Option<File>,
     ) -> io::Result<()> {
-        self.memory.map(flags, offset, address..address.saturating_add(size), fd)
+        self.memory
+            .map(flags, offset, address..address.saturating_add(size), fd)
     }
 
     fn dma_unmap(&mut self, flags: DmaUnmapFlags, address: u64, size: u64) -> io::Result<()> {

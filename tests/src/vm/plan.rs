@@ -11,6 +11,7 @@ use crate::chain::Chain;
 
 const INIT: &str = include_str!("../../vm/init.sh");
 const AGENT: &str = include_str!("../../vm/agent.sh");
+const USBIP_ATTACH: &str = include_str!("../../vm/usbip-attach.sh");
 /// Starts the agent in a guest with systemd.
 const AGENT_UNIT: &str = "[Unit]\nDescription=Agent of the test harness\nDefaultDependencies=no\nAfter=sysinit.target\n\
     [Service]\nExecStart=/bin/sh /agent.sh\n";
@@ -85,9 +86,15 @@ impl<'a> Plan<'a> {
     }
 
     /// Has a device, as QEMU's `-device` takes it.
-    pub fn device(mut self, device: impl Into<String>) -> Self {
-        self.devices.push(device.into());
+    pub fn device(mut self, device: impl ToString) -> Self {
+        self.devices.push(device.to_string());
         self
+    }
+
+    /// Has a USB bus, which is plugged into by USB/IP.
+    pub fn usb(self) -> Self {
+        self.module("vhci_hcd")
+            .file("/usbip-attach.sh", 0o755, USBIP_ATTACH)
     }
 
     /// Has a slot into which [`Guest::plug`] plugs one device.
@@ -165,7 +172,9 @@ impl<'a> Plan<'a> {
 
     fn arguments(&self, initramfs: &Path) -> Vec<String> {
         let memory = if self.bench.is_full() { "512M" } else { "256M" };
-        let mut kernel = String::from("console=ttyS0 panic=-1 loglevel=6");
+        // The processor's own clocks are measured against others at boot, and wrongly if this machine is busy just then.
+        let mut kernel =
+            String::from("console=ttyS0 panic=-1 loglevel=6 clocksource=hpet nolapic_timer");
         // The software card reaches the guest's memory through the file that backs it.
         let mut arguments: Vec<String> = ["-M", "q35,memory-backend=ram,kernel-irqchip=off"]
             .into_iter()

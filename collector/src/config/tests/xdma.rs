@@ -24,7 +24,7 @@ fn a_chip_card_needs_no_settings() {
     let config = source("device = \"3b:00.0\"\nmode = \"sample\"\n").unwrap();
     let (device, mode) = (device("0000:3b:00.0"), Mode::Sample);
     assert_eq!(config.sources[0].driver, Driver::Xdma { device, mode });
-    assert_eq!(config.sources[0].name, "chip card 3b:00.0");
+    assert_eq!(config.sources[0].name, "chip card 0000:3b:00.0");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What an appliance answered: random bytes, or something to refuse.
 //!
 //! ```text
-//!  status, headers ── Head::check ──> whether the body is worth reading
+//!  status, headers ── Head::check ──> whether the body is to be read
 //!  body ───────────── take ─────────> exactly as many bytes as were asked for
 //! ```
 //!
@@ -57,7 +57,7 @@ impl Head<'_> {
             )));
         }
         match self.length {
-            Some(length) if length < size as u64 => Err(short(length, size)),
+            // What is too short may be a text that says why.
             Some(length) if length > longest(size) as u64 => Err(long(length, size)),
             _ => Ok(()),
         }
@@ -201,7 +201,7 @@ fn array(body: &[u8], out: &mut [u8]) -> Result<usize, Failure> {
 }
 
 /// Fewer than `size` bytes came.
-pub(super) fn short(count: u64, size: usize) -> Failure {
+fn short(count: u64, size: usize) -> Failure {
     Failure::new(
         Fault::Short,
         format!("gave {count} bytes where {size} were asked for; try a smaller fetch-size"),

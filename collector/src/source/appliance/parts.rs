@@ -32,9 +32,11 @@ impl Parts {
     /// The appliance number `index` gave `count` bytes.
     pub(super) fn answered(&self, index: usize, count: usize) {
         let mut parts = self.lock();
+        let several = parts.len() > 1;
         let part = &mut parts[index];
         part.bytes += count as u64;
-        if part.error.take().is_some() {
+        // Of a single one the stage that reads says so.
+        if part.error.take().is_some() && several {
             log::info!("noise source {}: {} answers again", self.source, part.name);
         }
     }

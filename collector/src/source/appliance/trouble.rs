@@ -8,6 +8,9 @@ use ureq::Error;
 
 use crate::source::{Failure, Fault};
 
+/// How the standard library begins what it says of a name that is not known.
+const UNKNOWN_NAME: &str = "failed to lookup address information";
+
 /// What an error of a request means to an operator.
 pub(super) fn failure(error: Error) -> Failure {
     match error {
@@ -51,6 +54,10 @@ fn of_io(error: &io::Error) -> Failure {
             Fault::Io,
             format!("ended the connection without a whole answer ({error}); see its own log"),
         ),
+        // The resolver's errors have no kind of their own.
+        _ if error.to_string().starts_with(UNKNOWN_NAME) => unavailable(format!(
+            "has a name that cannot be looked up ({error}); give its IP address in urls"
+        )),
         _ => Failure::new(Fault::Io, format!("cannot be asked: {error}")),
     }
 }
@@ -106,9 +113,24 @@ fn certificate(error: &CertificateError) -> String {
         E::NotValidForNameContext { presented, .. } if presented.is_empty() => {
             another_host("no host (it has no subject alternative name)")
         }
-        E::NotValidForNameContext { presented, .. } => another_host(&presented.join(", ")),
+        E::NotValidForNameContext { presented, .. } => {
+            let names: Vec<_> = presented.iter().map(|name| bare(name)).collect();
+            another_host(&names.join(", "))
+        }
+        // The verifier's own name for it, which has no variant here.
+        E::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "shows the certificate of an authority as its own; \
+             give it one of its own, which has basicConstraints CA:FALSE"
+                .into()
+        }
         other => format!("shows a certificate that cannot be used: {other}; give it another"),
     }
+}
+
+/// A name as in a certificate, of what the library writes as `DnsName("a.example")` or `IpAddress(192.0.2.1)`.
+fn bare(name: &str) -> &str {
+    let inner = name.split_once('(').map_or(name, |(_, inner)| inner);
+    inner.trim_matches(['"', ')'])
 }
 
 fn another_host(whose: &str) -> String {

@@ -178,16 +178,16 @@ impl Stream for OpenDevice {
         for (name, question) in [
             ("driver_version", Question::DriverVersion),
             ("board_version", Question::BoardVersion),
-            ("modules_mask", Question::ModulesMask),
-            ("modules_status", Question::ModulesStatus),
+            ("modules_present", Question::ModulesMask),
+            ("modules_healthy", Question::ModulesStatus),
             ("sample_mode", Question::CurrentMode),
         ] {
             if let Ok(value) = self.calls.get(question) {
                 sensors.insert(name, value.into());
             }
         }
-        let mask = sensors.get("modules_mask").copied();
-        let status = sensors.get("modules_status").copied();
+        let mask = sensors.get("modules_present").copied();
+        let status = sensors.get("modules_healthy").copied();
         if let Some((mask, status)) = mask.zip(status) {
             if mask != 0 && status == 0 {
                 return Err(Failure::new(

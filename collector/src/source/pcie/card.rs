@@ -28,12 +28,16 @@ pub const SILENCE: Duration = Duration::from_secs(2);
 /// A card that was not asked for so long was left alone, and what it did meanwhile is not known.
 const UNWATCHED: Duration = Duration::from_millis(500);
 
+/// The least wait, so that waking up costs little. In this time four modules fill half of the FIFO; the other half is the margin
+/// for a host that is busy.
+const LEAST_WAIT: Duration = Duration::from_millis(1);
+
 /// What a step came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// So many bytes were read.
     Bytes(usize),
-    /// There is nothing yet: try again after this time, in which about a quarter of the FIFO fills.
+    /// There is nothing yet: try again after this time, in which a quarter of the FIFO fills, or half at most.
     Wait(Duration),
 }
 
@@ -159,7 +163,7 @@ impl<R: Registers> Card<R> {
         if now.saturating_duration_since(since) >= SILENCE {
             return Err(silent());
         }
-        Ok(Some(self.quarter()))
+        Ok(Some(self.pause()))
     }
 
     /// Reads words until `buffer` is full, the level is read, or the FIFO has an error.
@@ -189,7 +193,7 @@ impl<R: Registers> Card<R> {
     /// What a batch of `count` bytes comes to.
     fn read(&mut self, count: usize) -> Step {
         if count == 0 {
-            return Step::Wait(self.quarter());
+            return Step::Wait(self.pause());
         }
         self.silent = None;
         Step::Bytes(count)
@@ -223,15 +227,16 @@ impl<R: Registers> Card<R> {
         self.level = 0;
     }
 
-    /// The time in which the working modules fill a quarter of the FIFO.
-    fn quarter(&self) -> Duration {
+    /// How long is to be waited when there is less than a quarter in the FIFO: until the working modules have filled another.
+    fn pause(&self) -> Duration {
         let working = if self.modules.in_test() {
             self.modules.present()
         } else {
             self.modules.healthy()
         };
         let rate = MODULE_RATE * working.count_ones().max(1);
-        Duration::from_secs(QUARTER as u64) / rate
+        let quarter = Duration::from_secs(QUARTER as u64) / rate;
+        quarter.max(LEAST_WAIT)
     }
 
     /// Moves what waits of the last word into `buffer`.

@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::device::{Endpoint, UsbDevice, UsbError};
 use crate::source::ahead::Stream;
 use crate::source::{Failure, Fault, Sensors, SourceError};
@@ -21,8 +23,8 @@ const RESET_PAUSE: Duration = Duration::from_secs(1);
 const DISCARD: usize = 4096;
 /// A device that is being unplugged fails in many ways before it is gone.
 const UNPLUG_PAUSE: Duration = Duration::from_millis(500);
-/// How long a call may take: a batch in which each packet just comes in time ends before.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a call may take: one in which each packet just comes in time ends before.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Codes of the vendor requests.
 pub(super) mod request {
@@ -36,23 +38,45 @@ pub(super) mod request {
     pub(crate) const AIS31_STARTUP: u8 = 0x17;
 }
 
-/// What the card can be asked: the name, the request, and the length of the answer in bytes.
-const QUESTIONS: [(&str, u8, usize); 6] = [
-    ("board_version", request::BOARD_VERSION, 4),
-    ("modules_mask", request::MODULES_MASK, 1),
-    ("modules_status", request::STATUS, 1),
-    ("power", request::POWER, 1),
-    ("rate_kbit", request::RATE, 4),
-    ("ais31_startup", request::AIS31_STARTUP, 1),
-];
+/// Something that the card can be asked.
+struct Question {
+    name: &'static str,
+    request: u8,
+    /// Length of the answer, in bytes.
+    length: usize,
+    /// Whether the answer may change. Otherwise it is asked once, which spares the bus.
+    changes: bool,
+}
+
+/// All that it can be asked.
+fn questions() -> Vec<Question> {
+    use request::*;
+    let question = |name, request, length, changes| Question {
+        name,
+        request,
+        length,
+        changes,
+    };
+    vec![
+        question("board_version", BOARD_VERSION, 4, false),
+        question("modules_present", MODULES_MASK, 1, false),
+        question("rate_kbit", RATE, 4, false),
+        question("module_status", STATUS, 1, true),
+        question("power", POWER, 1, true),
+        question("ais31_startup", AIS31_STARTUP, 1, true),
+    ]
+}
 
 /// An open card.
 pub(super) struct OpenCard {
     device: Box<dyn UsbDevice>,
     endpoint: Endpoint,
     serial: Option<String>,
-    /// Those of [`QUESTIONS`] that it has not refused.
-    questions: Vec<(&'static str, u8, usize)>,
+    /// What it is still asked: not what it has refused, nor what will not change.
+    questions: Vec<Question>,
+    answers: Sensors,
+    /// Whether what it holds may be of before a reset.
+    stale: bool,
 }
 
 impl OpenCard {
@@ -70,7 +94,9 @@ impl OpenCard {
             device,
             endpoint,
             serial,
-            questions: QUESTIONS.to_vec(),
+            questions: questions(),
+            answers: Sensors::new(),
+            stale: again,
         };
         if again {
             card.reset().map_err(|e| card.failed(&e))?;
@@ -78,12 +104,23 @@ impl OpenCard {
         Ok(card)
     }
 
-    /// Resets the card, and reads what it may still hold of before.
+    /// Resets the card, which may then still hold bytes of before.
     fn reset(&mut self) -> Result<(), UsbError> {
         self.device.control_out(request::DISABLE)?;
         self.device.control_out(request::ENABLE)?;
         thread::sleep(RESET_PAUSE);
-        self.device.bulk_in(self.endpoint, &mut [0; DISCARD])
+        Ok(())
+    }
+
+    /// Looks at the status, and fills `buffer`.
+    fn batch(&mut self, buffer: &mut [u8]) -> Result<(), Failure> {
+        match self.works() {
+            Ok(true) => {}
+            Ok(false) => return Err(unhealthy()),
+            Err(error) => return Err(self.failed(&error)),
+        }
+        let bytes = self.device.bulk_in(self.endpoint, buffer);
+        bytes.map_err(|error| self.failed(&error))
     }
 
     /// Whether the card says that its module works.
@@ -95,15 +132,17 @@ impl OpenCard {
         }
     }
 
-    /// What an error counts as.
+    /// What an error counts as. The status says more than the error where a module has failed within a batch, or the card is being
+    /// unplugged.
     fn failed(&mut self, error: &UsbError) -> Failure {
         if matches!(error, UsbError::Other(_)) {
             thread::sleep(UNPLUG_PAUSE);
-            if self.works() == Err(UsbError::Gone) {
-                return unplugged(self.serial.as_deref());
-            }
         }
-        failure(error, self.serial.as_deref())
+        match self.works() {
+            Ok(false) => unhealthy(),
+            Err(UsbError::Gone) => unplugged(self.serial.as_deref()),
+            _ => failure(error, self.serial.as_deref()),
+        }
     }
 }
 
@@ -117,21 +156,12 @@ impl Stream for OpenCard {
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
-        match self.works() {
-            Ok(true) => {}
-            Ok(false) => {
-                return Err(Failure::new(
-                    Fault::Unhealthy,
-                    "the card says that its module does not work (status 0); it is reset; replace it if that does not help",
-                )
-                .into());
-            }
-            Err(error) => return Err(self.failed(&error).into()),
+        if self.stale {
+            self.batch(&mut Zeroizing::new([0; DISCARD])[..])?;
+            self.stale = false;
         }
-        match self.device.bulk_in(self.endpoint, buffer) {
-            Ok(()) => Ok(buffer.len()),
-            Err(error) => Err(self.failed(&error).into()),
-        }
+        self.batch(buffer)?;
+        Ok(buffer.len())
     }
 
     fn serial(&self) -> Option<&str> {
@@ -139,17 +169,20 @@ impl Stream for OpenCard {
     }
 
     fn ask(&mut self, sensors: &mut Sensors) -> Result<(), SourceError> {
-        let device = &mut self.device;
-        self.questions.retain(|&(name, request, length)| {
+        let (device, answers) = (&mut self.device, &mut self.answers);
+        self.questions.retain(|question| {
             let mut answer = [0; 4];
-            let got = device.control_in(request, &mut answer[..length]);
-            let answered = got == Ok(length);
+            let got = device.control_in(question.request, &mut answer[..question.length]);
+            let answered = got == Ok(question.length);
             if answered {
                 // Little-endian, and zeros behind a short one.
-                sensors.insert(name, u32::from_le_bytes(answer).into());
+                answers.insert(question.name, u32::from_le_bytes(answer).into());
+            } else {
+                answers.remove(question.name);
             }
-            answered
+            answered && question.changes
         });
+        sensors.clone_from(answers);
         Ok(())
     }
 }
@@ -186,6 +219,14 @@ fn failure(error: &UsbError, serial: Option<&str>) -> Failure {
         UsbError::Stall | UsbError::Other(_) => (Fault::Io, "the card is reset"),
     };
     Failure::new(fault, format!("{error}; {remedy}"))
+}
+
+/// The card says that it does not work.
+fn unhealthy() -> Failure {
+    Failure::new(
+        Fault::Unhealthy,
+        "the card says that its module does not work (status 0); it is reset; replace it if that does not help",
+    )
 }
 
 /// The card was there and is not any more.

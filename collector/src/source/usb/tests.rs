@@ -1,3 +1,5 @@
+mod software_card;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
@@ -26,9 +28,13 @@ struct Card {
     troubles: VecDeque<Option<UsbError>>,
     claimed: bool,
     busy: bool,
+    /// How often it is still closed to this user.
+    denied: usize,
     plugged: bool,
     /// Whether it is unplugged with the next trouble, whatever that looks like.
     dying: bool,
+    /// Whether its module fails with the next trouble.
+    failing: bool,
     /// What was done to it: requests, and bytes read.
     log: Vec<Done>,
 }
@@ -59,22 +65,23 @@ impl Card {
             troubles: VecDeque::new(),
             claimed: false,
             busy: false,
+            denied: 0,
             plugged: true,
             dying: false,
+            failing: false,
             log: Vec::new(),
         }
     }
 
-    /// Resets of the card: disabled, enabled, and 4096 bytes read.
-    fn resets(&self) -> usize {
-        let resets = self.log.windows(3).filter(|w| {
-            w == &[
-                Done::Request(request::DISABLE),
-                Done::Request(request::ENABLE),
-                Done::Bytes(4096),
-            ]
-        });
-        resets.count()
+    /// How often it was disabled and enabled, and how often 4096 bytes were read of it, as after that.
+    fn resets(&self) -> (usize, usize) {
+        let reset = [
+            Done::Request(request::DISABLE),
+            Done::Request(request::ENABLE),
+        ];
+        let resets = self.log.windows(2).filter(|w| w == &reset).count();
+        let discards = self.log.iter().filter(|d| **d == Done::Bytes(4096));
+        (resets, discards.count())
     }
 }
 
@@ -117,6 +124,11 @@ impl Bus for Desk {
     }
 
     fn open(&self, card: &usb::Device) -> Result<Box<dyn UsbDevice>, Failure> {
+        let denied = &mut self.cards()[usize::from(card.number)].denied;
+        if *denied > 0 {
+            *denied -= 1;
+            return Err(Failure::new(Fault::Unavailable, "no permission"));
+        }
         Ok(Box::new(Handle {
             desk: self.clone(),
             index: card.number.into(),
@@ -222,6 +234,7 @@ impl UsbDevice for Handle {
                 }
                 if let Some(Some(error)) = card.troubles.pop_front() {
                     card.plugged = !card.dying;
+                    card.status = u8::from(!card.failing);
                     return Err(error);
                 }
             }
@@ -283,7 +296,7 @@ fn bytes_are_those_of_the_card_in_order_and_its_status_is_looked_at_before_each_
         drop(source);
         desk.card(|card| {
             assert!(!card.log.contains(&Done::Configured), "a soft reset");
-            assert_eq!(card.resets(), 0);
+            assert_eq!(card.resets(), (0, 0));
             let batches = card.log.iter().enumerate();
             for (index, _) in batches.filter(|(_, done)| matches!(done, Done::Bytes(_))) {
                 assert_eq!(card.log[index - 1], Done::Request(request::STATUS));
@@ -318,6 +331,9 @@ fn what_cannot_be_opened_is_told_at_the_start() {
     let two = vec![card(), Card::new("B2", "1-3")];
     refused(two, None, Fault::Unavailable, &["A1 at 1-2, B2 at 1-3"]);
     refused(vec![card()], Some("B2"), Fault::Unavailable, &["B2", "A1"]);
+    let mut closed = card();
+    closed.denied = 1;
+    refused(vec![closed], None, Fault::Unavailable, &["no permission"]);
     let mut busy = card();
     busy.busy = true;
     refused(vec![busy], None, Fault::Unavailable, &["another program"]);
@@ -361,8 +377,8 @@ fn only_what_it_answers_is_told_of_a_card() {
         source.sensors(),
         Sensors::from([
             ("board_version", 0x0102_0304),
-            ("modules_mask", 1),
-            ("modules_status", 1),
+            ("modules_present", 1),
+            ("module_status", 1),
             ("ais31_startup", 0),
         ])
     );
@@ -382,12 +398,12 @@ fn trouble(error: UsbError) -> Failure {
     let (before, failure) = until_failure(&mut source);
     // The first batch of 32 packets; nothing of the second.
     assert!(before.into_iter().eq(0..32 * 128));
-    assert_eq!(desk.card(|card| card.resets()), 0);
+    assert_eq!(desk.card(|card| card.resets()), (0, 0));
     let after = numbers(&mut source, 10_000);
     assert!(in_order(&after));
     // What the reset discards begins behind the packet that failed.
     assert_eq!(after[0], 41 * 128 + 1024);
-    assert_eq!(desk.card(|card| card.resets()), 1);
+    assert_eq!(desk.card(|card| card.resets()), (1, 1));
     failure
 }
 
@@ -416,11 +432,12 @@ fn a_card_whose_module_fails_is_unhealthy_until_it_works_again() {
     // It is reset and looked at again, and says the same.
     let (none, again) = until_failure(&mut source);
     assert_eq!((none, &again), (vec![], &failure));
-    assert_eq!(source.sensors()["modules_status"], 0);
+    assert_eq!(source.sensors()["module_status"], 0);
     desk.card(|card| card.status = 1);
     assert!(in_order(&numbers(&mut source, 1000)));
-    assert_eq!(source.sensors()["modules_status"], 1);
-    assert_eq!(desk.card(|card| card.resets()), 2);
+    assert_eq!(source.sensors()["module_status"], 1);
+    // What it holds after a reset is not used before it works.
+    assert_eq!(desk.card(|card| card.resets()), (2, 1));
 }
 
 #[test]
@@ -438,7 +455,8 @@ fn a_card_that_is_unplugged_is_found_again_elsewhere_and_no_other_is_taken() {
         // As long as it is not there that is the same failure, so it is told once.
         assert_eq!(until_failure(&mut source), (vec![], gone.clone()));
     }
-    desk.card(|card| (card.plugged, card.port) = (true, "2-1.4"));
+    // udev has not opened it yet when it is seen.
+    desk.card(|card| (card.plugged, card.port, card.denied) = (true, "2-1.4", 3));
     assert!(in_order(&numbers(&mut source, 1000)));
     assert!(desk.cards()[1].log.is_empty());
 }
@@ -454,4 +472,16 @@ fn errors_on_the_way_out_count_as_unplugging() {
     });
     let (_, failure) = until_failure(&mut source);
     assert_eq!(failure.fault, Fault::Gone);
+}
+
+#[test]
+fn a_module_that_fails_within_a_batch_is_unhealthy_and_not_silent() {
+    let desk = Desk::new([Card::new("A1", "1-2")]);
+    let mut source = desk.open();
+    numbers(&mut source, 1);
+    desk.card(|card| {
+        card.troubles = [Some(UsbError::Timeout)].into();
+        card.failing = true;
+    });
+    assert_eq!(until_failure(&mut source).1.fault, Fault::Unhealthy);
 }

@@ -6,6 +6,8 @@ use crate::tree::{Attributes, Entry};
 pub(in crate::kernel) const OUT_HEADER: usize = 16;
 /// Code of the notification that wakes pollers.
 const FUSE_NOTIFY_POLL: i32 = 1;
+/// Code of the notification that asks for all unanswered requests again (protocol 7.40).
+const FUSE_NOTIFY_RESEND: i32 = 7;
 /// `open_out.open_flags`: close(2) needs no FLUSH.
 const FOPEN_NOFLUSH: u32 = 1 << 5;
 /// `open_out.open_flags`: reads go straight here, past the page cache.
@@ -64,6 +66,12 @@ pub(in crate::kernel) fn poll_notification(kernel_handle: u64) -> [u8; 24] {
         .u64(0)
         .u64(kernel_handle)
         .done()
+}
+
+/// A whole FUSE_NOTIFY_RESEND message.
+pub(in crate::kernel) fn resend_notification() -> [u8; OUT_HEADER] {
+    // The code stands where an answer has its error, and is not negated.
+    out_header(0, -FUSE_NOTIFY_RESEND, 0)
 }
 
 /// How long the kernel may believe an entry, in seconds: as good as for ever, the tree never changes.

@@ -106,6 +106,10 @@ fn answers_have_the_kernels_layout() {
         [24, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
     );
     assert_eq!(
+        resend_notification(),
+        [16, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    );
+    assert_eq!(
         open_out(6),
         [6, 0, 0, 0, 0, 0, 0, 0, 0b10_0001, 0, 0, 0, 0, 0, 0, 0]
     );

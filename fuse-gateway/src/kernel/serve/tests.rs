@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::*;
 use crate::buffer::{Buffer, Overflow};
-use crate::kernel::connection::Negotiator;
 
 const RAW: u64 = 3;
 const HEX: u64 = 4;
@@ -58,15 +57,15 @@ impl Kernel {
             .chain([0; 48])
             .collect();
         socket.send(&request(26, 2, 0, &init)).unwrap();
-        let session = fuser::Session::from_fd(
-            Negotiator,
-            OwnedFd::from(theirs),
-            fuser::SessionACL::All,
-            fuser::Config::default(),
-        );
+        let connection = Connection::begin(OwnedFd::from(theirs), fuser::SessionACL::All);
         let buffer = Arc::new(Buffer::new(1 << 20, Overflow::Discard).unwrap());
-        let tree = Arc::new(Tree::new(buffer, Arc::new(|| "{}".to_owned()), (0, 0), 1));
-        let shared = Arc::new(Shared::new(Connection::new(session.unwrap()), tree));
+        let tree = Arc::new(Tree::new(
+            buffer,
+            Arc::new(|| "{}".to_owned()),
+            (0, 0),
+            1_000_000,
+        ));
+        let shared = Arc::new(Shared::new(connection.unwrap(), tree, After::Nobody, false));
         let mut kernel = Self {
             socket,
             shared,
@@ -174,7 +173,7 @@ fn what_is_not_known_gets_enosys_and_the_rest_its_errno() {
         (14, 1, &[0; 8], Errno::EISDIR),
         (15, RAW, &[0; 39], Errno::EINVAL),
         (15, 1, &read_body(0, 1, LOCKOWNER, 0), Errno::EISDIR),
-        (15, HEX, &read_body(77, 1, LOCKOWNER, 0), Errno::EBADF),
+        (15, HEX, &read_body(u64::MAX, 1, LOCKOWNER, 0), Errno::EBADF),
         (
             15,
             RAW,
@@ -248,7 +247,10 @@ fn the_parked_thread_serves_in_order_and_wakes_pollers() {
         kernel.send(&request(15, unique, RAW, &read_body(0, 4, LOCKOWNER, 0)));
     }
     let shared = kernel.shared.clone();
-    let thread = std::thread::spawn(move || shared.serve_waiting(&mut Desk::new().unwrap()));
+    let thread = std::thread::spawn(move || {
+        let pulse = qrng_daemon::Progress::default().stage("parked");
+        shared.serve_waiting(&mut Desk::new().unwrap(), &pulse)
+    });
     kernel.feed(4);
     assert_eq!(
         kernel.answer(),

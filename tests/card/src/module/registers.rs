@@ -126,7 +126,7 @@ impl ModuleCard {
         self.refill();
         match self.fifo.pop() {
             Some(offset) => {
-                self.stream.fill(offset, &mut self.last_word);
+                self.last_word = self.window.word(&self.stream, offset);
                 let worth = self.faults.distort(&mut self.last_word);
                 self.popped = Some(Popped { offset, worth });
             }

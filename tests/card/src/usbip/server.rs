@@ -78,8 +78,12 @@ pub fn serve<C: Connection>(card: &Shared<UsbCard>, mut stream: C) -> io::Result
         }
         match head.first_chunk().copied().unwrap_or_default() {
             wire::LIST_REQUEST => list(card, &mut stream)?,
-            wire::IMPORT_REQUEST if import(card, &mut stream)? => return transfers(card, stream),
-            wire::IMPORT_REQUEST => return Ok(()),
+            wire::IMPORT_REQUEST => {
+                return match import(card, &mut stream)? {
+                    Some(unplugs) => transfers(card, stream, unplugs),
+                    None => Ok(()),
+                };
+            }
             _ => return Err(io::Error::other("no request of USB/IP 1.1.1")),
         }
     }
@@ -98,8 +102,8 @@ fn list(card: &Shared<UsbCard>, stream: &mut impl Write) -> io::Result<()> {
     stream.write_all(&[head, device].concat())
 }
 
-/// Answers an import; says whether it succeeded.
-fn import(card: &Shared<UsbCard>, stream: &mut (impl Read + Write)) -> io::Result<bool> {
+/// Answers an import; if it succeeded, says how often the device had been unplugged until then.
+fn import(card: &Shared<UsbCard>, stream: &mut (impl Read + Write)) -> io::Result<Option<u64>> {
     let mut id = [0; 32];
     stream.read_exact(&mut id)?;
     let card = card.lock();
@@ -110,14 +114,15 @@ fn import(card: &Shared<UsbCard>, stream: &mut (impl Read + Write)) -> io::Resul
         reply.extend(wire::device(card.speed()));
     }
     stream.write_all(&reply)?;
-    Ok(there)
+    Ok(there.then(|| card.unplugs()))
 }
 
 /// The connection after an import.
-fn transfers<C: Connection>(card: &Shared<UsbCard>, mut stream: C) -> io::Result<()> {
+fn transfers<C: Connection>(card: &Shared<UsbCard>, mut stream: C, unplugs: u64) -> io::Result<()> {
     let (sender, commands) = mpsc::sync_channel(COMMANDS);
     let mut answers = Answers {
         card: card.clone(),
+        unplugs,
         stream: stream.again()?,
         waiting: VecDeque::new(),
     };
@@ -173,6 +178,8 @@ enum Transfer {
 
 struct Answers<C> {
     card: Shared<UsbCard>,
+    /// How often the device had been unplugged when it was imported.
+    unplugs: u64,
     stream: C,
     /// In the order in which they came. Those of one endpoint are served in that order.
     waiting: VecDeque<Waiting>,
@@ -187,7 +194,7 @@ impl<C: Connection> Answers<C> {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
-            if self.card.lock().gone() {
+            if self.card.lock().unplugs() != self.unplugs {
                 return Ok(());
             }
             self.work()?;

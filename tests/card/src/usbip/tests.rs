@@ -185,7 +185,15 @@ fn a_device_that_is_gone_closes_the_connection_and_can_be_imported_when_it_is_ba
     let refused = import(&mut connect()).unwrap_err();
     assert!(refused.to_string().contains("refused"), "{refused}");
     card.lock().clear();
-    import(&mut connect()).unwrap();
+    let mut stream = connect();
+    import(&mut stream).unwrap();
+    card.lock().inject(Fault::Gone).unwrap();
+    card.lock().clear();
+    assert_eq!(
+        stream.read(&mut [0; 1]).unwrap(),
+        0,
+        "even if it is back at once"
+    );
 }
 
 #[test]

@@ -153,13 +153,13 @@ fn sensors_are_what_the_driver_answers() {
     let module = Sensors::from([
         ("driver_version", 24),
         ("board_version", 0x0705_0401),
-        ("modules_mask", 0xF),
-        ("modules_status", 0b1011),
+        ("modules_present", 0xF),
+        ("modules_healthy", 0b1011),
     ]);
     assert_eq!(asked(Fake::module(0xF, 0b1011)), module);
     let chip = asked(Fake::chip());
     assert_eq!(chip["sample_mode"], 0);
-    assert_eq!(chip["modules_mask"], 0xFFF);
+    assert_eq!(chip["modules_present"], 0xFFF);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_card_without_a_working_module_is_unhealthy() {
     let mut sensors = Sensors::new();
     let error = Fake::module(0b11, 0).open().ask(&mut sensors).unwrap_err();
     assert!(matches!(error, SourceError::Retry(f) if f.fault == Fault::Unhealthy));
-    assert_eq!(sensors["modules_status"], 0);
+    assert_eq!(sensors["modules_healthy"], 0);
 
     assert_eq!(
         fault(&mut Fake::module(0b11, 0).fails(Errno::EIO).open()),

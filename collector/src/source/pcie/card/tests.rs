@@ -152,7 +152,12 @@ fn a_full_fifo_costs_half_a_read_a_byte() {
 
 #[test]
 fn waits_suit_the_number_of_working_modules() {
-    for (modules, micros) in [(ONE, 2048), (0xc2c2, 1024), (FOUR, 512), (0x40c2_c2c2, 682)] {
+    for (modules, micros) in [
+        (ONE, 2048),
+        (0xc2c2, 1024),
+        (0x40c2_c2c2, 1000),
+        (FOUR, 1000),
+    ] {
         let (mut card, now) = start(modules);
         let wait = card.step(&mut [0; 8], now).unwrap();
         let Step::Wait(pause) = wait else {

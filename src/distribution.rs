@@ -1,7 +1,7 @@
-//! The chi-square and normal distributions, as far as test limits need them.
+//! The gamma, chi-square and normal distributions, as far as tests of randomness need them.
 //!
-//! Limits are found once, when a test is built, so plain bisection is fast enough; what matters is
-//! that tails as small as 2^-60 are computed themselves and never as one minus something.
+//! What matters is that tails as small as 2^-60 are computed themselves and never as one minus something. Limits are found
+//! once, when a test is built, so plain bisection is fast enough.
 
 /// Upper or lower tail of a distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub fn ln_gamma(x: f64) -> f64 {
 /// The tail that is small where `x` lies is computed directly: the lower by its power series for
 /// `x < a + 1`, the upper by its continued fraction (modified Lentz) beyond. The other one is its
 /// complement.
-fn ln_gamma_tail(a: f64, x: f64, tail: Tail) -> f64 {
+pub fn ln_gamma_tail(a: f64, x: f64, tail: Tail) -> f64 {
     let front = a * x.ln() - x - ln_gamma(a);
     let (direct, value) = if x < a + 1.0 {
         (Tail::Lower, front + lower_series(a, x).ln())

@@ -1,0 +1,60 @@
+//! Chip cards on a real kernel: VFIO, an IOMMU, and DMA into the collector's memory.
+
+use qrng_card::chip::{ChipCard, ChipConfig};
+use qrng_card::pace::Full;
+use qrng_card::{Device, Fault, Rate};
+use qrng_tests::bench;
+use qrng_tests::chain::Chain;
+use qrng_tests::vm::{Part, PciSocket, Served, between, check_manners};
+
+/// Small blocks, so that start-up tests end soon on an emulated processor.
+const SOURCE: &str = "[source]\nkind = \"xdma\"\n[source.health]\nblock-size = \"8 KiB\"\n";
+
+/// A 240M card, slower than one, that loses no byte because a guest is slow.
+fn card() -> PciSocket<ChipCard> {
+    PciSocket::new(ChipCard::new(ChipConfig {
+        rate: Rate::BytesPerSecond(20_000),
+        full: Full::Waits,
+        ..ChipConfig::default()
+    }))
+}
+
+#[test]
+fn bytes_of_a_chip_card_come_by_dma_in_order_through_every_fault() {
+    let bench = bench!(Part::Base);
+    let mut chain = Chain::new();
+    chain.start_gateway("", "");
+    let card = card();
+    let mut guest = bench
+        .guest()
+        .iommu()
+        .module("vfio_pci")
+        .module("vfio_iommu_type1")
+        .device(card.device())
+        .collector(&chain, SOURCE)
+        .start();
+    let words = guest.refused_collector();
+    guest.succeed(&between(&words, "as root: ", "\n"));
+    guest.start_collector();
+    let mut served = Served::default();
+    let runs = served.read_on(&chain, &card.model);
+    assert_eq!(runs.len(), 1, "bytes are missing, and nothing went wrong");
+    let source = guest.source();
+    assert_eq!(source["serial"], "2407001Q240", "{source}");
+    assert_eq!(source["sensors"]["chips_present"], 0xfff, "{source}");
+
+    for (fault, counter) in [(Fault::Hang, "silent"), (Fault::Gone, "gone")] {
+        card.model.lock().inject(fault).unwrap();
+        let source = guest.wait_for_source(counter, |source| source["faults"][counter] == 1);
+        card.model.lock().clear();
+        served.read_on(&chain, &card.model);
+        assert_eq!(guest.source()["faults"], source["faults"]);
+    }
+    card.model.lock().inject(Fault::PacketError(3)).unwrap();
+    guest.wait_for_source("a chip fails", |source| {
+        source["sensors"]["chip_packet_errors"] == 1 << 3
+    });
+    served.read_on(&chain, &card.model);
+    check_manners(&*card.model.lock());
+    guest.stop_collector();
+}

@@ -42,6 +42,16 @@ def cpu_seconds(pid):
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def with_children(pid):
+    """The process and those that it started: a collector has its sender."""
+    found = [pid]
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", encoding="utf-8") as file:
+            if int(file.read().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(entry))
+    return found
+
+
 def resident_bytes(pid):
     with open(f"/proc/{pid}/status", encoding="utf-8") as file:
         match = re.search(r"^VmRSS:\s+(\d+) kB", file.read(), re.MULTILINE)
@@ -222,7 +232,7 @@ class Chain:
         self.collector.send_signal(signal.SIGCONT)
 
     def cpu_seconds(self):
-        return cpu_seconds(self.gateway.pid) + cpu_seconds(self.collector.pid)
+        return sum(cpu_seconds(pid) for pid in [self.gateway.pid, *with_children(self.collector.pid)])
 
     def end(self):
         end(self.collector)

@@ -9,6 +9,7 @@ package_of() {
         cc) echo "gcc libc6-dev" ;;
         fusermount3) echo fuse3 ;;
         ps | pgrep | sysctl) echo procps ;;
+        udevadm) echo udev ;;
         unshare | setpriv | mountpoint | findmnt | flock) echo util-linux ;;
         ip) echo iproute2 ;;
         mke2fs) echo e2fsprogs ;;

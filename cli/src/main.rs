@@ -7,6 +7,8 @@
 //! clear    clear.rs                      an operator's request in a daemon's runtime directory
 //! assess   assess.rs  assess/input.rs    bytes -> the checks of qrng-assess -> text, HTML, exit code
 //!          assess/page.rs assess/progress.rs assess/utc.rs
+//! doctor   doctor.rs  doctor/host.rs doctor/pci.rs doctor/other.rs doctor/dma.rs doctor/wanted.rs
+//!          doctor/report.rs              the collector's host -> what is missing, and what mends it
 //! demo     demo.rs    demo/world.rs demo/children.rs demo/watch.rs demo/mounts.rs
 //!          both daemons on this machine, and nothing left of them afterwards
 //! ```
@@ -16,6 +18,7 @@
 mod assess;
 mod clear;
 mod demo;
+mod doctor;
 mod keygen;
 mod status;
 mod text;
@@ -42,6 +45,8 @@ enum Command {
     Clear(clear::Arguments),
     /// Say whether anything about random bytes is odd (exit code 0: passed, 1: failed, 2: could not)
     Assess(assess::Arguments),
+    /// Say whether the collector can use this host's devices, and what mends it if not (exit code 0: nothing missing, 1: something, 2: cannot look)
+    Doctor(doctor::Arguments),
     /// Run a collector and a gateway here with simulated noise, and leave nothing behind
     Demo(demo::Arguments),
 }
@@ -52,6 +57,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Clear(arguments) => clear::run(&arguments),
         Command::Assess(arguments) => assess::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {

@@ -179,7 +179,7 @@ fn real_time<R: Registers>(name: &str, registers: R, time: Duration) -> f64 {
 /// The whole stage that acquires, health tests included: the process' time, as nothing else is done.
 fn stage(time: Duration) {
     let source = source(Free::new(Some(RATE)));
-    let stats = Arc::new(Stats::new(vec![source.identity().clone()], vec![]));
+    let stats = Arc::new(Stats::new(vec![source.identity().clone()]));
     let (filler, user) = ring(8, || Block::new(60_975));
     thread::spawn(move || {
         let settings = Settings::new("benchmark");

@@ -106,6 +106,9 @@ struct Acquire<'s> {
     state: State,
     /// The failure that was told last, if no byte has come since.
     failure: Option<Failure>,
+    /// The pause after the next failure. A few bytes do not make it short again, which may come between two failures for ever,
+    /// but bytes that are served do.
+    pause: Duration,
     /// When the last bytes came.
     heard: Instant,
     next_tick: Instant,
@@ -140,6 +143,7 @@ impl<'s> Acquire<'s> {
             working: true,
             state: State::Starting,
             failure: None,
+            pause: FIRST_PAUSE,
             heard: now,
             next_tick: now,
         })
@@ -148,7 +152,6 @@ impl<'s> Acquire<'s> {
 
 impl Acquire<'_> {
     fn run(mut self) -> anyhow::Result<()> {
-        let mut pause = FIRST_PAUSE;
         if self.refine.state() == Some(Health::Latched) {
             log::error!(
                 "noise source {} is still latched since an earlier run: nothing of it is sent until an operator clears it",
@@ -159,11 +162,7 @@ impl Acquire<'_> {
         loop {
             self.tick()?;
             match self.read() {
-                Ok(wanted_and_got) => {
-                    if self.take(wanted_and_got)? {
-                        pause = FIRST_PAUSE;
-                    }
-                }
+                Ok(wanted_and_got) => self.take(wanted_and_got)?,
                 Err(SourceError::Ended) => {
                     log::info!(
                         "the noise source {} is at its end; its bytes are not repeated",
@@ -178,11 +177,7 @@ impl Acquire<'_> {
                     );
                     return self.end(Some(error.to_string()));
                 }
-                Err(SourceError::Retry(failure)) => {
-                    self.failed(failure)?;
-                    thread::sleep(pause);
-                    pause = LONGEST_PAUSE.min(pause * 2);
-                }
+                Err(SourceError::Retry(failure)) => thread::sleep(self.failed(failure)?),
                 Err(SourceError::Broken(error)) => {
                     bail!("noise source {}: {error}", self.name())
                 }
@@ -207,9 +202,11 @@ impl Acquire<'_> {
         Ok((wanted, count))
     }
 
-    /// Does what there is to do after a read. True: bytes came.
-    fn take(&mut self, (wanted, count): (usize, usize)) -> anyhow::Result<bool> {
-        let before = self.state;
+    /// Does what there is to do after a read.
+    fn take(&mut self, (wanted, count): (usize, usize)) -> anyhow::Result<()> {
+        if count > 0 {
+            self.heard();
+        }
         let (packing, kinds, counts) = (&mut self.packing, self.kinds, self.counts);
         let mut served = false;
         let alarm = self.refine.advance(count, now_us(), |bytes| {
@@ -221,29 +218,35 @@ impl Acquire<'_> {
         })?;
         if served {
             self.working = true;
+            self.pause = FIRST_PAUSE;
             self.be(State::Running);
         }
         if let Some(alarm) = alarm {
             self.alarm(&alarm)?;
-        } else if before == State::Failed && count > 0 && self.state == before {
-            self.be(State::Starting);
         }
         if count < wanted || self.packing.waited() >= LINGER {
             self.packing.flush()?;
         }
-        if count > 0 {
-            self.heard = Instant::now();
-            if self.failure.take().is_some() {
-                log::info!("noise source {}: it gives bytes again", self.name());
-            }
-        } else {
+        if count == 0 {
             self.source.wait(Instant::now() + SILENCE);
         }
-        Ok(count > 0)
+        Ok(())
     }
 
-    /// Tells a failure after which the source is tried again. The same one again, with no byte in between, is no news.
-    fn failed(&mut self, failure: Failure) -> anyhow::Result<()> {
+    /// Bytes came: the source has not failed any more.
+    fn heard(&mut self) {
+        self.heard = Instant::now();
+        if self.failure.take().is_some() {
+            log::info!("noise source {}: it gives bytes again", self.name());
+        }
+        if self.state == State::Failed {
+            self.be(State::Starting);
+        }
+    }
+
+    /// Tells a failure after which the source is tried again, and says after which pause. The same one again, with no byte in
+    /// between, is no news.
+    fn failed(&mut self, failure: Failure) -> anyhow::Result<Duration> {
         self.packing.flush()?;
         self.refine.restart();
         self.state = State::Failed;
@@ -254,7 +257,9 @@ impl Acquire<'_> {
         }
         self.tell_failure()?;
         self.publish();
-        Ok(())
+        let pause = self.pause;
+        self.pause = LONGEST_PAUSE.min(pause * 2);
+        Ok(pause)
     }
 
     /// What is to be done once a second.

@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
-use qrng::keys::CollectorKey;
-use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_toml};
+use qrng_daemon::{ConfigError, Problems, path_in, read_toml};
+
+use crate::messages::Checked;
 
 use crate::source::appliance::Settings;
 use crate::source::xdma::chip::Mode;
@@ -16,6 +17,7 @@ use crate::sysfs::pci::Address;
 mod appliance;
 mod combining;
 mod conditioning;
+mod confinement;
 mod gateways;
 mod health;
 mod pci;
@@ -29,6 +31,7 @@ mod xdma;
 pub use appliance::URLS_VARIABLE;
 pub use combining::CombineConfig;
 pub use conditioning::Conditioning;
+pub use confinement::{Confinement, ConfinementConfig};
 pub use raw::Raw;
 pub use sending::SendConfig;
 pub use sources::SourceConfig;
@@ -48,7 +51,12 @@ pub struct Config {
     pub gateways: Vec<Gateway>,
     /// How to send.
     pub send: SendConfig,
+    /// Which of the two processes are confined.
+    pub confinement: ConfinementConfig,
 }
+
+/// Has key files looked at by the sender, because the reader never sees a key.
+pub type KeyCheck<'k> = &'k dyn Fn(&[PathBuf]) -> anyhow::Result<Checked>;
 
 /// What reads a noise source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,29 +99,32 @@ pub struct Gateway {
     pub name: String,
     /// Where it listens.
     pub address: SocketAddr,
-    /// The key shared with it.
-    pub key: CollectorKey,
+    /// The file with the key shared with it.
+    pub key: PathBuf,
+    /// That key's id.
+    pub key_id: String,
 }
 
 impl Config {
-    /// Reads and checks the configuration in `file`, with the environment's overrides. Relative
-    /// paths in it are relative to the file's directory.
+    /// Reads and checks the configuration in `file`, and with `keys` the key files that it names.
+    /// Relative paths in it are relative to the file's directory.
     ///
     /// # Errors
     /// Everything that is wrong with it, or with the key files that it names.
-    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+    pub fn load(file: &Path, keys: KeyCheck<'_>) -> Result<Self, ConfigError> {
         let raw = read_toml(file)?;
+        let environment = Environment::read();
         Given {
             file,
             raw,
-            environment: Environment::read(),
+            environment,
+            keys,
         }
         .try_into()
     }
 }
 
 /// A configuration as it was given.
-#[derive(Debug)]
 pub struct Given<'f> {
     /// Where it comes from.
     pub file: &'f Path,
@@ -121,13 +132,13 @@ pub struct Given<'f> {
     pub raw: Raw,
     /// What the environment gives in its place.
     pub environment: Environment,
+    /// What looks at the key files.
+    pub keys: KeyCheck<'f>,
 }
 
-/// The environment variables that override the file.
+/// The environment variables that override the file. The one that replaces keys is the sender's alone.
 #[derive(Debug, Default)]
 pub struct Environment {
-    /// `QRNG_HMAC_SECRET_KEY`: replaces the pre-shared key of every key file.
-    pub psk: Psk,
     /// `QRNG_APPLIANCE_URLS`: replaces `urls` of the source that asks appliances.
     pub appliance_urls: Option<String>,
 }
@@ -137,7 +148,6 @@ impl Environment {
     pub fn read() -> Self {
         let urls = env::var_os(URLS_VARIABLE).filter(|value| !value.is_empty());
         Self {
-            psk: Psk::from_environment(),
             appliance_urls: urls.map(|value| value.to_string_lossy().into_owned()),
         }
     }
@@ -151,6 +161,7 @@ impl TryFrom<Given<'_>> for Config {
             file,
             mut raw,
             environment,
+            keys,
         } = given;
         let mut problems = Problems::new(file);
         // What could not be understood has a default here, which is not used: `finish` fails then.
@@ -165,7 +176,7 @@ impl TryFrom<Given<'_>> for Config {
         } else {
             None
         };
-        let gateways = gateways::check(&mut problems, file, raw.gateway, &environment.psk);
+        let gateways = gateways::check(&mut problems, file, raw.gateway, keys);
         let send = sending::check(&mut problems, &raw.send, &gateways);
         let added_up = combine.as_ref().is_some_and(CombineConfig::adds_up);
         sending::check_pace(&mut problems, &send, &sources, added_up);
@@ -177,6 +188,7 @@ impl TryFrom<Given<'_>> for Config {
             combine,
             gateways,
             send,
+            confinement: raw.confinement,
         })
     }
 }

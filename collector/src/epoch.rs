@@ -3,14 +3,25 @@
 //! An epoch names a session, and a gateway accepts only newer ones. So each is greater than all
 //! before it, even when the clock was set back, and is on disk before it is announced. The file
 //! `epoch` in the state directory holds the last one as 8 bytes, big-endian. It is no secret.
+//!
+//! The file is opened once, before the sender gives up all access to files, and written in place from
+//! then on: 8 bytes within one sector, which a disk writes whole or not at all.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use qrng_daemon::write_atomically;
 use thiserror::Error;
+
+/// How long the end of a killed process may take.
+const DYING: Duration = Duration::from_secs(2);
+/// How often to look whether it has ended.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// Where new epochs come from.
 pub trait Epochs {
@@ -56,6 +67,7 @@ pub enum EpochError {
 #[derive(Debug)]
 pub struct EpochFile {
     path: PathBuf,
+    file: File,
     last: u64,
     _lock: File,
 }
@@ -73,20 +85,27 @@ impl EpochFile {
             .create(directory)
             .map_err(denied)?;
         let lock = File::create(directory.join("lock")).map_err(denied)?;
-        lock.try_lock().map_err(|e| match e {
+        take(&lock).map_err(|e| match e {
             TryLockError::WouldBlock => EpochError::InUse(directory.to_path_buf()),
             TryLockError::Error(e) => denied(e),
         })?;
         let path = directory.join("epoch");
+        let unusable = |e| EpochError::File(path.clone(), e);
         let last = match fs::read(&path) {
             Ok(bytes) => decode(&bytes).map_err(|what| EpochError::Damaged {
                 path: path.clone(),
                 what,
             })?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
-            Err(e) => return Err(EpochError::File(path, e)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                // Whole from the first: a file of no bytes would be taken for a damaged one.
+                write_atomically(&path, &[0; 8], 0o600, true).map_err(unusable)?;
+                0
+            }
+            Err(e) => return Err(unusable(e)),
         };
+        let file = OpenOptions::new().write(true).open(&path);
         Ok(Self {
+            file: file.map_err(unusable)?,
             path,
             last,
             _lock: lock,
@@ -94,11 +113,30 @@ impl EpochFile {
     }
 }
 
+/// Takes the lock, also one whose holder is about to die: the sender of a collector that was killed.
+fn take(lock: &File) -> Result<(), TryLockError> {
+    let deadline = Instant::now() + DYING;
+    loop {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(AGAIN),
+            taken => return taken,
+        }
+    }
+}
+
+impl AsRawFd for EpochFile {
+    fn as_raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+}
+
 impl Epochs for EpochFile {
     fn next(&mut self, now_us: u64) -> Result<u64, EpochError> {
         // `decode` leaves room for one more.
         let epoch = now_us.max(self.last + 1);
-        write_atomically(&self.path, &epoch.to_be_bytes(), 0o600, true)
+        self.file
+            .write_all_at(&epoch.to_be_bytes(), 0)
+            .and_then(|()| self.file.sync_data())
             .map_err(|e| EpochError::File(self.path.clone(), e))?;
         self.last = epoch;
         Ok(epoch)
@@ -184,12 +222,20 @@ mod tests {
     }
 
     #[test]
+    fn the_file_is_whole_before_the_first_epoch() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(EpochFile::open(dir.path()).unwrap());
+        assert_eq!(fs::read(dir.path().join("epoch")).unwrap(), [0; 8]);
+        let mut file = EpochFile::open(dir.path()).unwrap();
+        assert_eq!(file.next(0).unwrap(), 1);
+    }
+
+    #[test]
     fn an_epoch_that_cannot_be_written_is_not_given_out() {
         let dir = tempfile::tempdir().unwrap();
-        let state = dir.path().join("state");
-        let mut file = EpochFile::open(&state).unwrap();
+        let mut file = EpochFile::open(dir.path()).unwrap();
         assert_eq!(file.next(NOW).unwrap(), NOW);
-        fs::remove_dir_all(&state).unwrap();
+        file.file = File::open(dir.path().join("epoch")).unwrap();
         assert!(matches!(file.next(NOW), Err(EpochError::File(..))));
         assert_eq!(file.last, NOW);
     }

@@ -91,7 +91,7 @@ mod tests {
             name: name.into(),
             serial: None,
         };
-        let stats = Stats::new(vec![identity("a"), identity("b")], vec![]);
+        let stats = Stats::new(vec![identity("a"), identity("b")]);
         stats.sources()[1].is(State::Latched);
         let mut latch = ClearLatch::new(dir.path());
         latch.look(&stats);

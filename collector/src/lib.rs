@@ -1,89 +1,106 @@
 //! The collector: reads a quantum noise source and pushes sealed packets one way over UDP.
 //!
 //! ```text
-//!  source -> acquire ──ring──> seal ──ring──> send ──> UDP, one way
-//!            read, test,       packets,       at a set pace,
-//!            condition         notices 1/s    errors only counted
-//!
-//!  several:  source -> acquire ──ring──┬─> combine ──ring──> seal
+//!  reader                                        │ sender
+//!  source -> acquire ──ring──> feed ─────────── pipe ──> seal ──ring──> send -> UDP, one way
+//!            read, test,       frames, and a     │       packets,       at a set pace,
+//!            condition         report 1/s        │       notices 1/s    errors only counted
+//!                                                │
+//!  several:  source -> acquire ──ring──┬─> combine ──ring──> feed
 //!            source -> acquire ──ring──┘   XOR, HKDF
 //! ```
 //!
-//! Each stage is a thread; each ring has a fixed number of buffers ([`block`]). When the network's
-//! pace is slower than the source, the rings fill and the source is read less often.
+//! Two processes: the reader has the devices and never a key or a socket to a gateway; the sender has
+//! these, and nothing that could hear. Each stage is a thread; each ring has a fixed number of buffers
+//! ([`block`]). When the network's pace is slower than the source, pipe and rings fill and the source
+//! is read less often.
 //!
-//! | Stage | File | Does |
-//! |---|---|---|
-//! | acquire | [`acquire`], [`source`] | reads a noise source, tells alarms, waits for the operator |
-//! | | [`refine`] | health tests and conditioning; pure |
-//! | | [`packing`] | bytes into blocks |
-//! | combine | [`combine`] | several sources into one stream |
-//! | seal | [`seal`] | numbers, encrypts, signs; pure |
-//! | send | [`send`], [`pace`] | paces, and moves batches to the socket |
-//! | status | [`status`], [`stats`] | writes `status.json` each second |
-//! | | [`latch`] | the operator's word that clears a latch |
-//! | (drivers) | [`sysfs`] | what the kernel shows of PCI functions and USB devices |
-//! | | [`latched`] | which sources are latched, kept over restarts |
+//! | Process | Stage | File | Does |
+//! |---|---|---|---|
+//! | reader | acquire | [`acquire`], [`source`] | reads a noise source, tells alarms, waits for the operator |
+//! | | | [`refine`] | health tests and conditioning; pure |
+//! | | | [`packing`] | bytes into blocks |
+//! | | combine | [`combine`] | several sources into one stream |
+//! | | feed | [`feed`] | blocks and reports into the pipe |
+//! | | status | [`status`], [`stats`] | writes `status.json` each second |
+//! | | | [`latch`] | the operator's word that clears a latch |
+//! | | | [`launch`] | starts, watches and ends the sender |
+//! | | | [`latched`] | which sources are latched, kept over restarts |
+//! | | (drivers) | [`sysfs`] | what the kernel shows of PCI functions and USB devices |
+//! | sender | seal | [`sender`], [`seal`] | numbers, encrypts, signs; pure |
+//! | | send | [`send`], [`pace`] | paces, and moves batches to the socket |
+//! | | count | [`counters`] | tells the reader what was sent |
+//! | both | | [`pipe`], [`messages`] | what they tell each other |
+//! | | | [`confine`] | what each is kept from |
 //!
-//! [`pipeline`] joins them. Sessions take their epochs from [`epoch`].
+//! [`pipeline`] joins the reader's stages. Sessions take their epochs from [`epoch`].
 //!
 //! `unsafe` is denied but in the modules whose `mod` line says why it is needed there.
 
+use std::process::ChildStdin;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use getrandom::SysRng;
-use getrandom::rand_core::UnwrapErr;
 use qrng_daemon::{DaemonArgs, Ending, Supervisor, protect_memory};
 
 pub mod acquire;
 pub mod block;
 pub mod combine;
 pub mod config;
+#[allow(unsafe_code)] // Socket options and capabilities that no crate in use wraps.
+pub mod confine;
+pub mod counters;
 pub mod epoch;
+pub mod feed;
 pub mod latch;
 pub mod latched;
+pub mod launch;
+pub mod messages;
 pub mod pace;
 pub mod packing;
+pub mod pipe;
 pub mod pipeline;
 pub mod refine;
 pub mod seal;
 pub mod send;
+pub mod sender;
 pub mod source;
 pub mod stats;
 pub mod status;
 pub mod sysfs;
 
-use config::{Config, Driver, Gateway, SourceConfig};
-use epoch::EpochFile;
+use config::{Config, Confinement, Driver, SourceConfig};
+use counters::Counters;
 use latched::Latched;
-use pace::Pace;
-use pipeline::{Input, now_us};
+use launch::Sender;
+use messages::{Destination, SendOrder};
+use pipeline::Input;
 use refine::Refine;
-use seal::Seal;
-use send::Outlet;
 use source::xdma::RealClock;
 use source::xdma::vfio::VfioSlot;
 use source::{Appliances, NoiseSource, Pcie, Simulator, Xdma, node, usb};
 use stats::Stats;
-use status::{Remover, StatusFile};
+use status::{Confined, Remover, StatusFile};
 
-/// Runs the collector until a signal ends it.
+/// Runs the collector until a signal ends it: the reader, which starts the sender.
 ///
 /// # Errors
-/// The configuration, the noise source or the state directory cannot be used, or a stage ended.
+/// The configuration, the noise source or the state directory cannot be used, a process cannot be
+/// confined, the sender ended, or a stage did.
 pub fn run(args: &DaemonArgs) -> anyhow::Result<()> {
     args.follow_parent()
         .context("cannot follow the parent process")?;
     protect_memory().context("cannot keep the memory out of core dumps")?;
-    let config = Config::load(&args.config)?;
+    let config = Config::load(&args.config, &launch::check)?;
     if args.check {
         println!("{}: the configuration is good", args.config.display());
         return Ok(());
     }
-    // Before any other thread, because the threads inherit its signal mask.
+    let (sender, bytes, _ender) = Sender::start(send_order(&config), config.send.block())?;
+    // Before any other thread, because the threads inherit what confines this one, and its signal mask.
+    let confined = confine(&config, &sender)?;
     let supervisor = Supervisor::new()?;
-    let status = start(&supervisor, config)?;
+    let status = start(&supervisor, config, sender, bytes, confined)?;
     let ending = supervisor.wait();
     status.remove();
     match ending {
@@ -93,12 +110,60 @@ pub fn run(args: &DaemonArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Confines the reader, beside the sender which has done so, unless the configuration says not to.
+fn confine(config: &Config, sender: &Sender) -> anyhow::Result<Confined> {
+    // What is made later is another directory, in which a confined reader may not write.
+    status::make_directory(&config.runtime_directory);
+    let wanted = config.confinement;
+    let landlock = match wanted.reader {
+        Confinement::Enforced => Some(confine::reader(config)?),
+        Confinement::OffInsecure => None,
+    };
+    for (process, confinement) in [("sender", wanted.sender), ("reader", wanted.reader)] {
+        if confinement == Confinement::OffInsecure {
+            log::warn!(
+                "THE {} IS NOT CONFINED, because of {process} = \"off-insecure\" in [confinement]: \
+                 whoever takes it over has all that this user has",
+                process.to_uppercase()
+            );
+        }
+    }
+    let landlock = landlock.or(sender.landlock);
+    if let Some(version) = landlock {
+        log::info!("confined, with version {version} of Landlock");
+    }
+    Ok(Confined {
+        sender: wanted.sender.name(),
+        reader: wanted.reader.name(),
+        landlock,
+    })
+}
+
+/// What the sender must know.
+fn send_order(config: &Config) -> SendOrder {
+    let gateways = config.gateways.iter().map(|gateway| Destination {
+        name: gateway.name.clone(),
+        address: gateway.address,
+        key: gateway.key.clone().into(),
+    });
+    SendOrder {
+        gateways: gateways.collect(),
+        send: config.send.clone(),
+        state_directory: config.state_directory.clone().into(),
+        confinement: config.confinement.sender,
+    }
+}
+
 /// Starts all stages; gives what removes the status file in the end.
-fn start(supervisor: &Supervisor, config: Config) -> anyhow::Result<Remover> {
-    let epochs = EpochFile::open(&config.state_directory)?;
-    let names = config.gateways.iter().map(|g| g.name.clone()).collect();
-    let addresses: Vec<_> = config.gateways.iter().map(|g| g.address).collect();
-    let status = StatusFile::new(&config);
+fn start(
+    supervisor: &Supervisor,
+    config: Config,
+    sender: Sender,
+    bytes: ChildStdin,
+    confined: Confined,
+) -> anyhow::Result<Remover> {
+    let gateways = config.gateways.len();
+    let status = StatusFile::new(&config, confined);
     let remover = status.remover();
     let latched = Arc::new(Latched::open(&config.state_directory)?);
     let mut inputs = Vec::new();
@@ -106,32 +171,14 @@ fn start(supervisor: &Supervisor, config: Config) -> anyhow::Result<Remover> {
         inputs.push(input(source, &latched)?);
     }
     let identities = inputs.iter().map(|i| i.source.identity().clone());
-    let stats = Arc::new(Stats::new(identities.collect(), names));
-    let pace = config.send.rate.map(|r| Pace::new(r, config.send.burst));
-    let outlet = Outlet::open(&addresses, pace).context("cannot open a UDP socket")?;
-    let gateways: Vec<_> = config.gateways.iter().map(shown).collect();
-    let keys = config.gateways.into_iter().map(|g| g.key).collect();
-    let rng = UnwrapErr(SysRng);
-    let seal = Seal::start(keys, config.send.cut(), Box::new(epochs), rng, now_us())?;
-    log::info!("gateways: {}", gateways.join(", "));
+    let stats = Arc::new(Stats::new(identities.collect()));
+    stats.sent_is(Counters::new(gateways));
     let combine = config.combine;
-    pipeline::start(
-        supervisor,
-        inputs,
-        combine,
-        seal,
-        outlet,
-        &config.send,
-        &stats,
-    )?;
+    pipeline::start(supervisor, inputs, combine, bytes, &config.send, &stats)?;
+    let own = Arc::clone(&stats);
+    supervisor.spawn("sender", move || sender.watch(gateways, &own))?;
     supervisor.spawn("status", move || status.run(&stats))?;
     Ok(remover)
-}
-
-/// A gateway in the log: with its key id, which the gateway logs too.
-fn shown(gateway: &Gateway) -> String {
-    let key = gateway.key.key_id();
-    format!("{} at {}, key {key}", gateway.name, gateway.address)
 }
 
 /// Opens a noise source and makes its tests and conditioning ready.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use qrng_collector::sender;
 use qrng_daemon::{DaemonArgs, init_log};
 
 /// Reads a quantum noise source and pushes sealed packets one way over UDP.
@@ -14,6 +15,10 @@ struct Args {
 }
 
 fn main() -> ExitCode {
+    if let Some(reader) = sender::reader_in(std::env::args_os()) {
+        init_log();
+        return sender::run(reader);
+    }
     let args = Args::parse();
     init_log();
     match qrng_collector::run(&args.daemon) {

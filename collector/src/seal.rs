@@ -10,7 +10,7 @@
 use getrandom::rand_core::CryptoRng;
 use qrng::keys::CollectorKey;
 use qrng::packet::{ANNOUNCEMENT_LEN, Content, OVERHEAD};
-use qrng::report::{Kinds, Report, ReportError};
+use qrng::report::Kinds;
 use qrng::session::{Sealer, SessionError};
 use thiserror::Error;
 
@@ -22,9 +22,14 @@ use crate::epoch::{EpochError, Epochs};
 /// anyway.
 const REPORT_ROOM: usize = ANNOUNCEMENT_LEN - OVERHEAD - 1;
 
+/// Bytes of a report, with packets cut as `cut` says.
+pub fn report_length(cut: Cut) -> usize {
+    cut.full.max(REPORT_ROOM)
+}
+
 /// The longest datagram that does not carry random bytes, with packets cut as `cut` says.
 pub fn longest_notice(cut: Cut) -> usize {
-    ANNOUNCEMENT_LEN.max(cut.full.max(REPORT_ROOM) + 1 + OVERHEAD)
+    ANNOUNCEMENT_LEN.max(report_length(cut) + 1 + OVERHEAD)
 }
 
 /// Why sealing cannot go on.
@@ -36,9 +41,6 @@ pub enum SealError {
     /// There is no epoch for a session.
     #[error(transparent)]
     Epoch(#[from] EpochError),
-    /// The report could not be written.
-    #[error("report: {0}")]
-    Report(#[from] ReportError),
 }
 
 /// One gateway's session.
@@ -149,22 +151,20 @@ impl<R: CryptoRng> Seal<R> {
         Ok(())
     }
 
-    /// Seals a report for `gateway`.
+    /// Seals a report for `gateway`: what follows its content byte, [`report_length`] bytes.
     ///
     /// # Errors
-    /// It does not fit in a packet, or the session is at its end.
+    /// The session is at its end, or the length is wrong.
     pub fn report(
         &mut self,
         gateway: usize,
         now_us: u64,
-        report: &Report,
+        report: &[u8],
         out: &mut Batch,
     ) -> Result<(), SealError> {
-        let mut bytes = vec![0; self.cut.full.max(REPORT_ROOM)];
-        report.clone().encode_fitting(&mut bytes)?;
-        out.begin(gateway, bytes.len() + 1 + OVERHEAD);
+        out.begin(gateway, report.len() + 1 + OVERHEAD);
         let sealer = &mut self.lanes[gateway].sealer;
-        let length = sealer.seal(now_us, Content::Report, &bytes, out.room())?;
+        let length = sealer.seal(now_us, Content::Report, report, out.room())?;
         out.advance(length);
         Ok(())
     }
@@ -176,7 +176,7 @@ mod tests {
     use getrandom::rand_core::UnwrapErr;
     use qrng::keys::{GatewayKey, KeyId, generate};
     use qrng::packet::Datagram;
-    use qrng::report::{Kind, LONGEST_TEXT, SourceReport, State};
+    use qrng::report::{Kind, LONGEST_TEXT, Report, SourceReport, State};
     use qrng::session::Opener;
 
     use super::*;
@@ -285,7 +285,9 @@ mod tests {
                 health: None,
             }],
         };
-        seal.report(1, NOW, &report, &mut batch).unwrap();
+        let mut bytes = vec![0; report_length(CUT)];
+        report.clone().encode_fitting(&mut bytes).unwrap();
+        seal.report(1, NOW, &bytes, &mut batch).unwrap();
         assert_eq!(batch.count(), 1);
         let (content, bytes) = open(&mut opener, &batch).remove(0);
         assert_eq!(content, Content::Report);

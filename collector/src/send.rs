@@ -1,27 +1,26 @@
 //! Send: moves batches of datagrams to the sockets, at the configured pace.
 //!
-//! One unconnected UDP socket for each address family. Nothing is ever received, and an error of
-//! a send is counted and changes nothing: otherwise it would be a way back. (A connected socket
-//! would get ICMP errors, and IP_RECVERR would too.)
+//! One unconnected, deaf UDP socket for each address family ([`crate::confine::socket`]). Nothing is ever
+//! received, and an error of a send is counted and changes nothing: otherwise it would be a way back.
 //!
 //! A batch goes in one call with UDP segmentation offload (GSO). Where the kernel or the device
-//! refuses that, the datagrams go one by one, and a minute later offload is tried again. The kernel
-//! also refuses it while a datagram is longer than the route's MTU, which an ICMP message
-//! (fragmentation needed) can lower: whoever can send one here makes sending dearer for a while.
+//! refuses that, the datagrams go one by one, and a minute later offload is tried again. Nothing that
+//! arrives here can bring that about: the kernel refuses for what the device is or for its own MTU.
 
 use std::io::{self, IoSlice};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt, sockopt};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
 
 use crate::block::{Batch, User};
+use crate::confine::socket::deaf;
+use crate::counters::Counting;
 use crate::pace::Pace;
-use crate::stats::Stats;
 
 /// The longest run of datagrams that the kernel takes at once, in bytes (the UDP maximum).
 pub const LONGEST_BATCH: usize = 65_507;
@@ -67,13 +66,14 @@ impl Outlet {
     /// # Errors
     /// The kernel refuses a socket.
     pub fn open(gateways: &[SocketAddr], pace: Option<Pace>) -> io::Result<Self> {
-        let open = |wanted: fn(&SocketAddr) -> bool, local: SocketAddr| {
-            let wanted = gateways.iter().any(wanted);
-            wanted.then(|| socket(local)).transpose()
+        let open = |wanted: fn(&SocketAddr) -> bool| {
+            let family = gateways.iter().filter(|address| wanted(address));
+            let (count, first) = (family.clone().count(), family.clone().next());
+            first.map(|address| deaf(address, count)).transpose()
         };
         Ok(Self {
-            v4: open(SocketAddr::is_ipv4, (Ipv4Addr::UNSPECIFIED, 0).into())?,
-            v6: open(SocketAddr::is_ipv6, (Ipv6Addr::UNSPECIFIED, 0).into())?,
+            v4: open(SocketAddr::is_ipv4)?,
+            v6: open(SocketAddr::is_ipv6)?,
             targets: gateways
                 .iter()
                 .map(|&address| Target {
@@ -86,15 +86,21 @@ impl Outlet {
         })
     }
 
+    /// The sockets' descriptors.
+    pub fn descriptors(&self) -> Vec<RawFd> {
+        let sockets = [&self.v4, &self.v6].into_iter().flatten();
+        sockets.map(AsRawFd::as_raw_fd).collect()
+    }
+
     /// Runs the stage.
     ///
     /// # Errors
     /// Another stage has ended. Never because of the network.
-    pub fn run(mut self, batches: &User<Batch>, stats: &Stats) -> anyhow::Result<()> {
+    pub fn run(mut self, batches: &User<Batch>, counting: &Counting) -> anyhow::Result<()> {
         loop {
             let batch = batches.full.recv().context("the seal stage has ended")?;
             self.wait(&batch);
-            self.send(&batch, stats);
+            self.send(&batch, counting);
             batches
                 .empty
                 .send(batch)
@@ -116,7 +122,7 @@ impl Outlet {
     }
 
     /// Sends `batch` and counts what became of it.
-    fn send(&mut self, batch: &Batch, stats: &Stats) {
+    fn send(&mut self, batch: &Batch, counting: &Counting) {
         let target = &mut self.targets[batch.gateway()];
         let socket = match target.address {
             SocketAddr::V4(_) => &self.v4,
@@ -130,39 +136,31 @@ impl Outlet {
             match send_to(fd, target, batch.bytes(), Some(batch.segment())) {
                 Ok(()) => {
                     if target.refused_until.take().is_some() {
-                        stats.offload(batch.gateway(), true);
+                        counting.offload(batch.gateway(), true);
                         log::info!("{}: segmentation offload works again", target.address);
                     }
-                    stats.sent(batch.gateway(), batch.count(), batch.bytes().len());
+                    counting.sent(batch.gateway(), batch.count(), batch.bytes().len());
                     return;
                 }
                 Err(e) if refuses_offload(e) => {
                     let until = Instant::now() + OFFLOAD_PAUSE;
                     // Told once, however often it is refused again.
                     if target.refused_until.replace(until).is_none() {
-                        stats.offload(batch.gateway(), false);
+                        counting.offload(batch.gateway(), false);
                         let address = target.address;
                         log::warn!("{address}: no segmentation offload ({e}); sending is slower");
                     }
                 }
-                Err(e) => return stats.failed(batch.gateway(), batch.count(), e),
+                Err(e) => return counting.failed(batch.gateway(), batch.count(), e),
             }
         }
         for datagram in batch.datagrams() {
             match send_to(fd, target, datagram, None) {
-                Ok(()) => stats.sent(batch.gateway(), 1, datagram.len()),
-                Err(e) => stats.failed(batch.gateway(), 1, e),
+                Ok(()) => counting.sent(batch.gateway(), 1, datagram.len()),
+                Err(e) => counting.failed(batch.gateway(), 1, e),
             }
         }
     }
-}
-
-/// A socket that sends only. Its receive buffer is as small as the kernel lets it be, because
-/// nobody will ever read from it.
-fn socket(local: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(local)?;
-    setsockopt(&socket, sockopt::RcvBuf, &0)?;
-    Ok(socket)
 }
 
 /// One sendmsg, with segmentation offload if a segment length is given.
@@ -221,38 +219,38 @@ mod tests {
     #[test]
     fn a_batch_arrives_as_its_datagrams() {
         let (socket, address) = receiver();
-        let stats = Stats::new(vec![], vec!["one".into()]);
+        let counting = Counting::new(1);
         let mut outlet = Outlet::open(&[address], None).unwrap();
-        outlet.send(&batch(), &stats);
+        outlet.send(&batch(), &counting);
         assert_eq!(lengths(&socket), [30, 30, 20]);
-        assert_eq!(stats.gateway(0).datagrams(), 3);
+        assert_eq!(counting.now().gateways[0].datagrams, 3);
     }
 
     #[test]
     fn without_offload_the_same_datagrams_arrive() {
         let (socket, address) = receiver();
-        let stats = Stats::new(vec![], vec!["one".into()]);
+        let counting = Counting::new(1);
         let mut outlet = Outlet::open(&[address], None).unwrap();
         let later = Instant::now() + OFFLOAD_PAUSE;
         outlet.targets[0].refused_until = Some(later);
-        outlet.send(&batch(), &stats);
+        outlet.send(&batch(), &counting);
         assert_eq!(lengths(&socket), [30, 30, 20]);
-        assert_eq!(stats.gateway(0).datagrams(), 3);
+        assert_eq!(counting.now().gateways[0].datagrams, 3);
         assert_eq!(outlet.targets[0].refused_until, Some(later));
     }
 
     #[test]
     fn offload_is_tried_again_after_a_pause() {
         let (socket, address) = receiver();
-        let stats = Stats::new(vec![], vec!["one".into()]);
-        stats.offload(0, false);
+        let counting = Counting::new(1);
+        counting.offload(0, false);
         let mut outlet = Outlet::open(&[address], None).unwrap();
         outlet.targets[0].refused_until = Some(Instant::now());
-        outlet.send(&batch(), &stats);
+        outlet.send(&batch(), &counting);
         assert_eq!(lengths(&socket), [30, 30, 20]);
         // Either it works, or it was refused again for as long.
         match outlet.targets[0].refused_until {
-            None => assert!(stats.gateway(0).offloads()),
+            None => assert!(counting.now().gateways[0].offloads),
             Some(until) => assert!(until > Instant::now()),
         }
     }
@@ -264,21 +262,21 @@ mod tests {
         drop(socket);
         // Class E addresses have no route anywhere.
         let nowhere = "240.0.0.1:9".parse().unwrap();
-        let stats = Stats::new(vec![], vec!["closed".into(), "nowhere".into()]);
+        let counting = Counting::new(2);
         let mut outlet = Outlet::open(&[address, nowhere], None).unwrap();
         let mut batch = batch();
         for _ in 0..3 {
-            outlet.send(&batch, &stats);
+            outlet.send(&batch, &counting);
         }
-        assert_eq!(stats.gateway(0).datagrams(), 9);
-        assert!(stats.errors().is_empty());
+        assert_eq!(counting.now().gateways[0].datagrams, 9);
+        assert!(counting.now().errors.is_empty());
         let bytes = vec![0; 60];
         batch.begin(1, 30);
         batch.room()[..60].copy_from_slice(&bytes);
         batch.advance(60);
-        outlet.send(&batch, &stats);
-        let failed: u64 = stats.errors().values().sum();
-        assert_eq!(failed + stats.gateway(1).datagrams(), 2);
+        outlet.send(&batch, &counting);
+        let failed: u64 = counting.now().errors.values().sum();
+        assert_eq!(failed + counting.now().gateways[1].datagrams, 2);
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! Counters of all stages. Each stage counts, only the status stage reads.
+//! Counters of all stages of the reader, and the sender's as they were last told. Each stage counts, only
+//! the status stage reads.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use nix::errno::Errno;
 use qrng::health::Summary;
 use qrng::report::{SourceReport, State};
 
+use crate::counters::Counters;
 use crate::source::{Failure, Fault, Identity, Part, Sensors};
 
 /// How the noise source is doing.
@@ -58,34 +59,14 @@ pub struct Stats {
     acquired: AtomicU64,
     sources: Vec<SourceStats>,
     combined: Mutex<Option<Combined>>,
-    gateways: Vec<GatewayStats>,
-    errors: Mutex<BTreeMap<String, u64>>,
-}
-
-/// Counters of one gateway.
-#[derive(Debug, Default)]
-pub struct GatewayStats {
-    name: String,
-    epoch: AtomicU64,
-    packets: AtomicU64,
-    announcements: AtomicU64,
-    reports: AtomicU64,
-    datagrams: AtomicU64,
-    bytes: AtomicU64,
-    failed: AtomicU64,
-    no_offload: AtomicBool,
+    sent: Mutex<Counters>,
 }
 
 impl Stats {
-    /// Zeros, for these sources and the gateways of these names.
-    pub fn new(sources: Vec<Identity>, names: Vec<String>) -> Self {
-        let gateways = names.into_iter().map(|name| GatewayStats {
-            name,
-            ..GatewayStats::default()
-        });
+    /// Zeros, for these sources.
+    pub fn new(sources: Vec<Identity>) -> Self {
         Self {
             sources: sources.into_iter().map(SourceStats::new).collect(),
-            gateways: gateways.collect(),
             ..Self::default()
         }
     }
@@ -100,42 +81,9 @@ impl Stats {
         *lock(&self.combined) = Some(combined);
     }
 
-    /// Counts data packets sealed for a gateway.
-    pub fn sealed(&self, gateway: usize, packets: usize) {
-        let packets = packets as u64;
-        self.gateways[gateway].packets.fetch_add(packets, Relaxed);
-    }
-
-    /// Counts an announcement of a gateway's session, whose epoch this is.
-    pub fn announced(&self, gateway: usize, epoch: u64) {
-        let gateway = &self.gateways[gateway];
-        gateway.announcements.fetch_add(1, Relaxed);
-        gateway.epoch.store(epoch, Relaxed);
-    }
-
-    /// Counts a report for a gateway.
-    pub fn reported(&self, gateway: usize) {
-        self.gateways[gateway].reports.fetch_add(1, Relaxed);
-    }
-
-    /// Counts datagrams that the kernel took, and their bytes.
-    pub fn sent(&self, gateway: usize, datagrams: usize, bytes: usize) {
-        let gateway = &self.gateways[gateway];
-        gateway.datagrams.fetch_add(datagrams as u64, Relaxed);
-        gateway.bytes.fetch_add(bytes as u64, Relaxed);
-    }
-
-    /// Counts datagrams that the kernel refused, and why.
-    pub fn failed(&self, gateway: usize, datagrams: usize, error: Errno) {
-        let datagrams = datagrams as u64;
-        self.gateways[gateway].failed.fetch_add(datagrams, Relaxed);
-        // Debug of Errno is its name, such as ENETUNREACH.
-        *lock(&self.errors).entry(format!("{error:?}")).or_default() += datagrams;
-    }
-
-    /// Notes whether segmentation offload works.
-    pub fn offload(&self, gateway: usize, works: bool) {
-        self.gateways[gateway].no_offload.store(!works, Relaxed);
+    /// Notes what the sender tells of itself.
+    pub fn sent_is(&self, counters: Counters) {
+        *lock(&self.sent) = counters;
     }
 
     /// Random bytes handed on for sealing.
@@ -153,19 +101,9 @@ impl Stats {
         &self.sources
     }
 
-    /// Datagrams refused, by the name of the error.
-    pub fn errors(&self) -> BTreeMap<String, u64> {
-        lock(&self.errors).clone()
-    }
-
-    /// The counters of all gateways.
-    pub fn gateways(&self) -> &[GatewayStats] {
-        &self.gateways
-    }
-
-    /// The counters of one gateway.
-    pub fn gateway(&self, index: usize) -> &GatewayStats {
-        &self.gateways[index]
+    /// What the sender told of itself last, about a second old at most.
+    pub fn sent(&self) -> Counters {
+        lock(&self.sent).clone()
     }
 }
 
@@ -301,53 +239,6 @@ impl SourceStats {
         if let Err(poisoned) = asked {
             *poisoned.into_inner() = false;
         }
-    }
-}
-
-impl GatewayStats {
-    /// The gateway's name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The epoch of its session.
-    pub fn epoch(&self) -> u64 {
-        self.epoch.load(Relaxed)
-    }
-
-    /// Data packets sealed.
-    pub fn packets(&self) -> u64 {
-        self.packets.load(Relaxed)
-    }
-
-    /// Announcements made.
-    pub fn announcements(&self) -> u64 {
-        self.announcements.load(Relaxed)
-    }
-
-    /// Reports sealed.
-    pub fn reports(&self) -> u64 {
-        self.reports.load(Relaxed)
-    }
-
-    /// Datagrams that the kernel took, of all sorts.
-    pub fn datagrams(&self) -> u64 {
-        self.datagrams.load(Relaxed)
-    }
-
-    /// Bytes of these, without headers.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Relaxed)
-    }
-
-    /// Datagrams that the kernel refused.
-    pub fn failed(&self) -> u64 {
-        self.failed.load(Relaxed)
-    }
-
-    /// Whether segmentation offload is in use.
-    pub fn offloads(&self) -> bool {
-        !self.no_offload.load(Relaxed)
     }
 }
 

@@ -3,12 +3,13 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use qrng_daemon::write_atomically;
+use serde::Serialize;
 
 use crate::config::Config;
 use crate::latch::ClearLatch;
@@ -56,13 +57,25 @@ impl Remover {
     }
 }
 
+/// Which processes are confined.
+#[derive(Serialize, Debug, Clone, Copy)]
+pub struct Confined {
+    /// `enforced` or `off-insecure`.
+    pub sender: &'static str,
+    /// `enforced` or `off-insecure`.
+    pub reader: &'static str,
+    /// The version of Landlock, if any is.
+    #[serde(rename = "landlock_version")]
+    pub landlock: Option<u32>,
+}
+
 impl StatusFile {
-    /// A status file for a collector with this configuration.
-    pub fn new(config: &Config) -> Self {
+    /// A status file for a collector with this configuration, confined so.
+    pub fn new(config: &Config, confinement: Confined) -> Self {
         Self {
             path: config.runtime_directory.join("status.json"),
             latch: ClearLatch::new(&config.runtime_directory),
-            document: Document::new(config, Instant::now()),
+            document: Document::new(config, confinement, Instant::now()),
             send_errors: SendErrors::default(),
             failing: false,
             closed: Arc::default(),
@@ -86,7 +99,7 @@ impl StatusFile {
         loop {
             self.latch.look(stats);
             let now = Instant::now();
-            self.send_errors.log(now, &stats.errors());
+            self.send_errors.log(now, &stats.sent().errors);
             let document = self.document.at(stats, now);
             match self.write(&document) {
                 Ok(()) => self.failing = false,
@@ -109,13 +122,18 @@ impl StatusFile {
         if *closed {
             return Ok(());
         }
-        if let Some(directory) = self.path.parent() {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(directory)?;
-        }
         write_atomically(&self.path, document.as_bytes(), 0o644, false)
+    }
+}
+
+/// Makes the runtime directory if there is none; a collector goes on without it.
+pub fn make_directory(directory: &Path) {
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(directory);
+    if let Err(e) = made {
+        log::warn!("runtime directory {}: {e}", directory.display());
     }
 }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use nix::sys::signal::Signal;
+
 use crate::process::follow;
 
 /// Arguments that every daemon takes. Use with `#[command(flatten)]`.
@@ -32,7 +34,7 @@ impl DaemonArgs {
     /// The kernel's, or that the parent has ended already.
     pub fn follow_parent(&self) -> io::Result<()> {
         if self.die_with_parent {
-            follow(self.parent)
+            follow(self.parent, Signal::SIGTERM)
         } else {
             Ok(())
         }

@@ -12,6 +12,9 @@ use crate::Problems;
 /// The environment variable that replaces the pre-shared key of every key file: 64 hex digits.
 pub const PSK_VARIABLE: &str = "QRNG_HMAC_SECRET_KEY";
 
+/// What to do about a variable that is wrong.
+pub const PSK_REMEDY: &str = "give 64 hexadecimal digits, or unset it";
+
 /// What [`PSK_VARIABLE`] holds, if it is set: not yet checked, not shown, and wiped when dropped.
 #[derive(Clone, Default)]
 pub struct Psk(Option<Zeroizing<Vec<u8>>>);
@@ -28,20 +31,30 @@ impl Psk {
         Self(env::var_os(PSK_VARIABLE).map(|value| Zeroizing::new(value.into_vec())))
     }
 
-    /// The key, if the variable is set and right; with a warning in the log, because an environment
-    /// is easily seen. What is wrong with it is noted in `problems`: a variable that is set and
-    /// empty is as wrong as one that is not text.
+    /// The key, if the variable is set.
+    ///
+    /// # Errors
+    /// What is wrong with it: a variable that is set and empty is as wrong as one that is not text.
+    pub fn key(&self) -> Result<Option<Zeroizing<[u8; 32]>>, String> {
+        self.0.as_ref().map(|value| parse(value)).transpose()
+    }
+
+    /// Says in the log, if the variable is set, that it had better not be: an environment is easily
+    /// seen.
+    pub fn warn(&self) {
+        if self.0.is_some() {
+            log::warn!(
+                "{PSK_VARIABLE} replaces the pre-shared key of every key file; \
+                 prefer key files, because an environment is easily seen"
+            );
+        }
+    }
+
+    /// The [key](Self::key), with the warning; what is wrong with it is noted in `problems`.
     pub fn check(&self, problems: &mut Problems) -> Option<Zeroizing<[u8; 32]>> {
-        let value = self.0.as_ref()?;
-        let key = problems.keep(
-            &format!("environment variable {PSK_VARIABLE}"),
-            parse(value),
-            "give 64 hexadecimal digits, or unset it",
-        )?;
-        log::warn!(
-            "{PSK_VARIABLE} replaces the pre-shared key of every key file; \
-             prefer key files, because an environment is easily seen"
-        );
+        let variable = format!("environment variable {PSK_VARIABLE}");
+        let key = problems.keep(&variable, self.key(), PSK_REMEDY)??;
+        self.warn();
         Some(key)
     }
 }

@@ -58,13 +58,9 @@ impl Supervisor {
     /// # Errors
     /// The kernel refuses the signal mask or the thread.
     pub fn new() -> io::Result<Self> {
-        let mut signals = SigSet::empty();
-        signals.add(Signal::SIGTERM);
-        signals.add(Signal::SIGINT);
-        signals.thread_block()?;
-        // At most one ending a thread and one signal: the channel is bounded by its senders.
-        let (tell, endings) = unbounded();
-        let teller = tell.clone();
+        let signals = block()?;
+        let supervisor = Self::told();
+        let teller = supervisor.tell.clone();
         thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
@@ -80,7 +76,24 @@ impl Supervisor {
                     }
                 }
             })?;
-        Ok(Self { endings, tell })
+        Ok(supervisor)
+    }
+
+    /// For a process that another one ends: SIGTERM and SIGINT do nothing. A terminal and a service
+    /// manager send them to all processes of a group, and then the other one decides. To be called
+    /// before the process has any other thread.
+    ///
+    /// # Errors
+    /// The kernel refuses the signal mask.
+    pub fn without_signals() -> io::Result<Self> {
+        block()?;
+        Ok(Self::told())
+    }
+
+    fn told() -> Self {
+        // At most one ending a thread and one signal: the channel is bounded by its senders.
+        let (tell, endings) = unbounded();
+        Self { endings, tell }
     }
 
     /// A handle with which code that runs its own threads reports that one of them ended.
@@ -143,6 +156,15 @@ impl Supervisor {
             error: "all its senders are gone".into(),
         })
     }
+}
+
+/// Keeps SIGTERM and SIGINT from this thread and all that it starts.
+fn block() -> io::Result<SigSet> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGINT);
+    signals.thread_block()?;
+    Ok(signals)
 }
 
 #[cfg(test)]

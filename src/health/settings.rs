@@ -22,7 +22,7 @@ pub struct Settings {
     /// the last block of each 64 KiB, and only that block is withheld: for sources so slow that
     /// waiting for 64 KiB (65 seconds at 1 KB/s) would be worse.
     pub block_bytes: usize,
-    /// Bytes a second that the source makes; `None` if nobody knows.
+    /// Bytes a second that the source makes, [`Self::least_rate`] or more; `None` if nobody knows.
     pub expected_rate: Option<u64>,
 }
 
@@ -38,6 +38,12 @@ impl Settings {
             block_bytes: BLOCK,
             expected_rate: None,
         }
+    }
+
+    /// The slowest rate that can be expected. Bytes are counted by whole blocks, so a window of the rate's test sees up to
+    /// one block more or less than came; at a block in 4 seconds that is 40 % of what 10 seconds bring, and passes.
+    pub fn least_rate(&self) -> u64 {
+        self.block_bytes as u64 / 4
     }
 
     /// Checks every value.
@@ -56,10 +62,15 @@ impl Settings {
         if !(block.is_power_of_two() && (PIECE..=BLOCK).contains(&block)) {
             return Err(SettingsError::BlockBytes(block));
         }
-        if self.expected_rate == Some(0) {
-            return Err(SettingsError::ExpectedRate);
+        match self.expected_rate {
+            Some(0) => Err(SettingsError::ExpectedRate),
+            Some(rate) if rate < self.least_rate() => Err(SettingsError::TooSlow {
+                rate,
+                block,
+                least: self.least_rate(),
+            }),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -78,4 +89,16 @@ pub enum SettingsError {
     /// No source makes nothing.
     #[error("an expected rate of 0: give bytes a second, or leave it out")]
     ExpectedRate,
+    /// Blocks come too seldom for the rate to be measured.
+    #[error(
+        "an expected rate of {rate} B/s cannot be measured in blocks of {block} bytes: expect {least} B/s or more, take smaller blocks, or leave it out"
+    )]
+    TooSlow {
+        /// Bytes a second that were expected.
+        rate: u64,
+        /// Bytes in a block.
+        block: usize,
+        /// The least rate for these.
+        least: u64,
+    },
 }

@@ -203,6 +203,33 @@ fn settings_out_of_range_are_refused() {
     assert!(refused(|s| s.block_bytes = 65_535).contains("65535 bytes"));
     assert!(refused(|s| s.block_bytes = 1 << 17).contains("131072 bytes"));
     assert!(refused(|s| s.expected_rate = Some(0)).contains("rate of 0"));
+    let slow = refused(|s| s.expected_rate = Some(16_383));
+    assert!(slow.contains("expect 16384 B/s or more"), "{slow}");
+}
+
+/// Blocks come so seldom that windows hold two or three of them, at every phase of the clock.
+#[test]
+fn the_slowest_rate_that_may_be_expected_raises_no_alarm() {
+    const SECOND: u64 = 1_000_000;
+    for block_bytes in [8192, BLOCK] {
+        let mut settings = Settings::new("slow");
+        settings.block_bytes = block_bytes;
+        settings.expected_rate = Some(settings.least_rate());
+        for phase_us in (0..4 * SECOND).step_by(370_000) {
+            let mut source = Source::new(settings.clone());
+            let mut next_us = phase_us;
+            for second in 0..400 {
+                let now_us = second * SECOND;
+                while next_us <= now_us {
+                    source.stream.fill(&mut source.block);
+                    let verdict = source.monitor.examine(&source.block, next_us);
+                    assert_eq!(verdict.alarm(), None, "{phase_us}");
+                    next_us += 4 * SECOND;
+                }
+                assert_eq!(source.monitor.tick(now_us), None, "{phase_us} {second}");
+            }
+        }
+    }
 }
 
 /// A gate gives out exactly the bytes after start-up, in order, whatever the packets.

@@ -318,6 +318,17 @@ pub fn read_json(path: &Path) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
+/// A socket in a gateway's place, which a test reads itself; a read fails after [`PATIENCE`].
+///
+/// # Panics
+/// There is no port.
+pub fn peer() -> UdpSocket {
+    let peer = UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
+    peer.set_read_timeout(Some(PATIENCE))
+        .expect("a loopback socket");
+    peer
+}
+
 /// A free UDP port on 127.0.0.1.
 ///
 /// # Panics

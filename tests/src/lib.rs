@@ -5,10 +5,13 @@
 pub mod broken;
 pub mod chain;
 pub mod feed;
+pub mod frames;
 pub mod fuse_harness;
 #[allow(unsafe_code)] // Mapping a file is the one way to see what a mapping of it gives.
 pub mod mapping;
+pub mod netns;
 pub mod numbered;
+pub mod processes;
 pub mod relay;
 pub mod runs;
 pub mod tap;

@@ -188,6 +188,27 @@ pub struct Collector {
     pub combining: Option<Combining>,
     /// The gateways that it sends to.
     pub gateways: Vec<Destination>,
+    /// Which of its processes are confined; empty in a document that does not say.
+    pub confinement: Confinement,
+}
+
+/// Which of the collector's processes are confined: `enforced`, or `off-insecure`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Confinement {
+    /// The one with the keys and the sockets.
+    pub sender: String,
+    /// The one with the devices.
+    pub reader: String,
+}
+
+impl Confinement {
+    /// The processes that are not confined.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let both = [("sender", &self.sender), ("reader", &self.reader)];
+        let off = both.iter().filter(|(_, how)| *how == "off-insecure");
+        off.map(|(process, _)| *process).collect()
+    }
 }
 
 impl Collector {

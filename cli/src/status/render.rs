@@ -222,6 +222,11 @@ pub fn collector(now: &Sample<Collector>, before: Option<&Sample<Collector>>) ->
     if it.is_latched() {
         line(&mut out, "remedy", &remedy("collector"));
     }
+    let free = it.confinement.missing();
+    if !free.is_empty() {
+        let words = format!("{} NOT CONFINED: off-insecure", free.join(" and "));
+        line(&mut out, "insecure", &words);
+    }
     for warning in &it.warnings {
         line(&mut out, "WARNING", warning);
     }

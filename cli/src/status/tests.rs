@@ -159,6 +159,21 @@ fn a_collector_is_told_in_full() {
 }
 
 #[test]
+fn a_process_that_is_not_confined_is_told() {
+    let told = |sender: &str| {
+        let text = format!(
+            r#"{{"state": "running", "confinement": {{"sender": "{sender}", "reader": "enforced"}}}}"#
+        );
+        let Ok(now) = sample::<Collector>(&text) else {
+            panic!("it is a document");
+        };
+        render::collector(&now, None)
+    };
+    assert!(told("off-insecure").contains("insecure  sender NOT CONFINED"));
+    assert!(!told("enforced").contains("CONFINED"));
+}
+
+#[test]
 fn a_latch_is_told_with_its_remedy() {
     let document = r#"{"state":"latched","reasons":["the health tests at this gateway have latched"],
       "sources":[{"kind":"usb","name":"left","state":"latched","health":{"state":"latched","permanent-alarms":1,

@@ -55,7 +55,7 @@ fn blocks(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, St
 fn played(answers: Vec<Result<&'static [u8], SourceError>>) -> (Vec<Vec<u8>>, String, Stats) {
     let (filler, user): (_, User<Block>) = ring(8, || Block::new(20));
     let script = Script::new(answers);
-    let stats = Stats::new(vec![script.identity().clone()], vec![]);
+    let stats = Stats::new(vec![script.identity().clone()]);
     let refine = Refine::new(None, Conditioning::NONE).unwrap();
     let output = Output {
         ring: &filler,
@@ -117,51 +117,70 @@ fn failures_are_counted_and_sensors_reported() {
         failure(Fault::Gone),
     ]);
     let source = &stats.sources()[0];
-    assert_eq!(source.faults(), [("gone", 1), ("short", 1)].into());
+    assert_eq!(source.faults(), [("gone", 1), ("short", 2)].into());
     assert_eq!(source.condition().error.as_deref(), Some("it is so"));
     let report = source.report();
     assert_eq!(report.state, State::Failed);
     assert_eq!(report.sensors, [("answers-left".to_owned(), 0)].into());
 }
 
-#[test]
-fn an_alarm_of_silence_does_not_hide_why_the_source_has_failed() {
-    let (filler, user): (_, User<Block>) = ring(8, || Block::new(20));
+/// Plays with a stage that nobody runs.
+fn staged(settings: Option<Settings>, play: impl FnOnce(&mut Acquire<'_>)) {
+    // Nobody takes blocks, so there must be enough.
+    let (filler, _user): (_, User<Block>) = ring(16, || Block::new(20));
     let script = Script::new(vec![]);
-    let stats = Stats::new(vec![script.identity().clone()], vec![]);
+    let stats = Stats::new(vec![script.identity().clone()]);
     let output = Output {
         ring: &filler,
         cut: CUT,
         counts: true,
     };
-    let settings = Settings {
-        expected_rate: Some(1000),
-        ..Settings::new("script")
-    };
-    let refine = Refine::new(Some(settings), Conditioning::NONE).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let input = Input {
         source: Box::new(script),
-        refine,
+        refine: Refine::new(settings, Conditioning::NONE).unwrap(),
         latched: Latched::open(directory.path()).unwrap().into(),
     };
-    let mut acquire = Acquire::new(input, &output, &stats, 0).unwrap();
-    acquire
-        .failed(Failure::new(Fault::Silent, "it hangs"))
-        .unwrap();
-    // A window of the rate without a byte.
-    let silent_since = now_us() - 20_000_000;
-    assert!(acquire.refine.tick(silent_since).is_none());
-    let alarm = acquire.refine.tick(now_us()).expect("an alarm of silence");
-    acquire.alarm(&alarm).unwrap();
-    let condition = stats.sources()[0].condition();
-    assert_eq!(condition.state, State::Failed);
-    assert_eq!(condition.error.as_deref(), Some("it hangs"));
-    // With its first bytes it is no longer failed.
-    acquire.refine.room()[..4].copy_from_slice(b"abcd");
-    acquire.take((10, 4)).unwrap();
-    assert_eq!(stats.sources()[0].condition().state, State::Starting);
-    drop(user);
+    play(&mut Acquire::new(input, &output, &stats, 0).unwrap());
+}
+
+#[test]
+fn pauses_grow_until_bytes_are_served() {
+    let pauses = |acquire: &mut Acquire<'_>, bytes: usize| {
+        [(); 8].map(|()| {
+            acquire.take((bytes, bytes)).unwrap();
+            let failure = Failure::new(Fault::Gone, "flaps");
+            acquire.failed(failure).unwrap().as_millis()
+        })
+    };
+    // Too few for a test block.
+    staged(Some(Settings::new("script")), |acquire| {
+        let growing = [100, 200, 400, 800, 1600, 3200, 5000, 5000];
+        assert_eq!(pauses(acquire, 100), growing);
+    });
+    staged(None, |acquire| assert_eq!(pauses(acquire, 10), [100; 8]));
+}
+
+#[test]
+fn an_alarm_of_silence_does_not_hide_why_the_source_has_failed() {
+    let settings = Settings {
+        expected_rate: Some(50_000),
+        ..Settings::new("script")
+    };
+    staged(Some(settings), |acquire| {
+        let hangs = Failure::new(Fault::Silent, "it hangs");
+        acquire.failed(hangs).unwrap();
+        // A window of the rate without a byte.
+        assert!(acquire.refine.tick(now_us() - 20_000_000).is_none());
+        let alarm = acquire.refine.tick(now_us()).expect("an alarm of silence");
+        acquire.alarm(&alarm).unwrap();
+        let condition = acquire.stats.condition();
+        assert_eq!(condition.state, State::Failed);
+        assert_eq!(condition.error.as_deref(), Some("it hangs"));
+        // With its first bytes it has not failed any more.
+        acquire.take((10, 4)).unwrap();
+        assert_eq!(acquire.stats.condition().state, State::Starting);
+    });
 }
 
 #[test]

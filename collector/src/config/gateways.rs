@@ -2,25 +2,24 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use qrng::keys::CollectorKey;
 use qrng::packet::SLOTS;
-use qrng_daemon::{Problems, Psk, path_in, read_secret};
-use zeroize::Zeroizing;
+use qrng_daemon::{PSK_REMEDY, PSK_VARIABLE, Problems, path_in};
 
-use super::Gateway;
 use super::raw::RawGateway;
+use super::{Gateway, KeyCheck};
+use crate::messages::Checked;
 
 /// The most gateways: each has its slot.
 const MOST_GATEWAYS: usize = SLOTS as usize;
 
-/// Checks the gateways of the configuration in `file`, and reads their key files.
+/// Checks the gateways of the configuration in `file`, and has their key files checked.
 pub(super) fn check(
     problems: &mut Problems,
     file: &Path,
     raw: Vec<RawGateway>,
-    psk: &Psk,
+    keys: KeyCheck<'_>,
 ) -> Vec<Gateway> {
     if raw.is_empty() {
         problems.add(
@@ -36,18 +35,19 @@ pub(super) fn check(
             format!("use another collector for what is beyond {MOST_GATEWAYS}"),
         );
     }
-    let psk = psk.check(problems);
+    let files: Vec<PathBuf> = raw.iter().map(|raw| path_in(file, &raw.key)).collect();
+    let ids = key_ids(problems, &files, keys);
     let mut gateways = Vec::new();
     // The gateway's number by each thing that is its alone.
     let mut seen = HashMap::new();
-    for (number, raw) in (1..).zip(raw) {
+    for (number, ((raw, key), id)) in (1..).zip(raw.into_iter().zip(files).zip(ids)) {
         let place = format!("gateway {number}");
-        let Some(gateway) = gateway(problems, &place, file, raw, psk.as_ref()) else {
+        let Some(gateway) = gateway(problems, &place, raw, key, id) else {
             continue;
         };
         for (what, value) in [
             ("address", gateway.address.to_string()),
-            ("key", gateway.key.key_id().to_string()),
+            ("key", gateway.key_id.clone()),
             ("name", gateway.name.clone()),
         ] {
             if let Some(first) = seen.insert((what, value), number) {
@@ -64,40 +64,51 @@ pub(super) fn check(
     gateways
 }
 
+/// For each key file the key's id, or what is wrong with it.
+fn key_ids(
+    problems: &mut Problems,
+    files: &[PathBuf],
+    keys: KeyCheck<'_>,
+) -> Vec<Result<String, String>> {
+    let checked = problems.keep(
+        "gateway",
+        keys(files).map_err(|e| format!("the key files cannot be checked: {e:#}")),
+        "see the log",
+    );
+    let Checked { psk, mut keys } = checked.unwrap_or_default();
+    if let Some(what) = psk {
+        let variable = format!("environment variable {PSK_VARIABLE}");
+        problems.add(&variable, what, PSK_REMEDY);
+    }
+    keys.resize_with(files.len(), || Err("was not checked".into()));
+    keys
+}
+
 fn gateway(
     problems: &mut Problems,
     place: &str,
-    file: &Path,
     raw: RawGateway,
-    psk: Option<&Zeroizing<[u8; 32]>>,
+    key: PathBuf,
+    id: Result<String, String>,
 ) -> Option<Gateway> {
     let address = problems.keep(
         &format!("{place}: address"),
         one_host(&raw.address),
         "write the gateway's ip:port, for instance \"192.0.2.10:4790\"",
     );
-    let key = key(problems, place, &path_in(file, &raw.key));
-    let (address, mut key) = (address?, key?);
-    if let Some(psk) = psk {
-        key = key.with_psk(psk.clone());
-    }
+    let id = problems.keep(
+        &format!("{place}: key"),
+        id,
+        "name the collector's key file that `qrng keygen` made",
+    );
+    let (address, key_id) = (address?, id?);
     let name = raw.name.unwrap_or_else(|| address.to_string());
-    Some(Gateway { name, address, key })
-}
-
-fn key(problems: &mut Problems, place: &str, path: &Path) -> Option<CollectorKey> {
-    let key = format!("{place}: key");
-    let text = problems.keep(
-        &key,
-        read_secret(path),
-        "name the collector's key file that `qrng keygen` made",
-    )?;
-    let parsed = CollectorKey::parse(&text).map_err(|e| format!("{}: {e}", path.display()));
-    problems.keep(
-        &key,
-        parsed,
-        "name the collector's key file that `qrng keygen` made",
-    )
+    Some(Gateway {
+        name,
+        address,
+        key,
+        key_id,
+    })
 }
 
 /// An address that one gateway alone can have.

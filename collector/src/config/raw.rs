@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::ConfinementConfig;
 use super::appliance::RawAppliance;
 
 /// The configuration file as written.
@@ -25,6 +26,8 @@ pub struct Raw {
     pub(super) gateway: Vec<RawGateway>,
     #[serde(default)]
     pub(super) send: RawSend,
+    #[serde(default)]
+    pub(super) confinement: ConfinementConfig,
 }
 
 impl Raw {

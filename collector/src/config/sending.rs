@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use qrng::packet::{ANNOUNCEMENT_LEN, DEFAULT_DATA, MAX_DATA, MIN_DATA, OVERHEAD};
 use qrng::units::{Amount, parse_rate};
 use qrng_daemon::Problems;
+use serde::{Deserialize, Serialize};
 
 use super::raw::RawSend;
 use super::{Gateway, SourceConfig};
@@ -19,7 +20,7 @@ const DEFAULT_BURST: u64 = 256 * 1024;
 const LEAST_RATE: u64 = 16_000;
 
 /// How to cut and pace what is sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SendConfig {
     /// Length of a full packet's data field: one content byte, then random bytes.
     pub data_size: usize,

@@ -5,7 +5,7 @@ use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
 use qrng::condition::Method;
 use qrng::health::Settings;
-use qrng_daemon::parse_toml;
+use qrng_daemon::{Psk, parse_toml};
 use tempfile::TempDir;
 
 use super::sending::segments;
@@ -39,15 +39,23 @@ fn keys() -> TempDir {
 }
 
 fn check_with(dir: &TempDir, text: &str, psk: Option<&str>) -> Result<Config, String> {
+    check_in(dir, text, psk, Environment::default())
+}
+
+/// The same in an environment.
+fn check_in(
+    dir: &TempDir,
+    text: &str,
+    psk: Option<&str>,
+    environment: Environment,
+) -> Result<Config, String> {
     let file = dir.path().join("collector.toml");
     let raw = parse_toml(&file, text).map_err(|e| e.to_string())?;
-    let environment = Environment {
-        psk: psk.map_or(Psk::unset(), Psk::from),
-        ..Environment::default()
-    };
+    let psk = psk.map_or(Psk::unset(), Psk::from);
     let given = Given {
         file: &file,
         raw,
+        keys: &|files| Ok(crate::sender::check_keys(files, &psk)),
         environment,
     };
     Config::try_from(given).map_err(|e| e.to_string())

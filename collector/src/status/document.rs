@@ -7,10 +7,11 @@ use qrng::condition::combine::Policy;
 use qrng::health::Summary;
 use serde::Serialize;
 
-use super::summary;
+use super::{Confined, summary};
 use crate::config::{CombineConfig, Config, SendConfig, SourceConfig};
+use crate::counters::GatewayCounters;
 use crate::source::{Part, Sensors};
-use crate::stats::{GatewayStats, SourceStats, Stats};
+use crate::stats::{SourceStats, Stats};
 
 /// What the configuration says of the document, and what was told last, to tell what has changed.
 pub(super) struct Document {
@@ -20,6 +21,7 @@ pub(super) struct Document {
     combining: Option<Combining>,
     gateways: Vec<Peer>,
     pacing: Option<Pacing>,
+    confinement: Confined,
     last: Last,
 }
 
@@ -31,6 +33,7 @@ struct Last {
 
 /// A gateway, as far as the configuration describes it.
 struct Peer {
+    name: String,
     address: String,
     key_id: String,
 }
@@ -50,6 +53,7 @@ struct Status<'s> {
     gateways: Vec<GatewayStatus<'s>>,
     send_errors: BTreeMap<String, u64>,
     pacing: Option<Pacing>,
+    confinement: Confined,
 }
 
 #[derive(Serialize)]
@@ -132,11 +136,12 @@ struct Pacing {
 }
 
 impl Document {
-    /// For a collector with this configuration, which starts at `now`.
-    pub(super) fn new(config: &Config, now: Instant) -> Self {
+    /// For a collector with this configuration, confined so, which starts at `now`.
+    pub(super) fn new(config: &Config, confinement: Confined, now: Instant) -> Self {
         let peers = config.gateways.iter().map(|gateway| Peer {
+            name: gateway.name.clone(),
             address: gateway.address.to_string(),
-            key_id: gateway.key.key_id().to_string(),
+            key_id: gateway.key_id.clone(),
         });
         Self {
             start: now,
@@ -145,6 +150,7 @@ impl Document {
             combining: config.combine.as_ref().map(combining),
             gateways: peers.collect(),
             pacing: pacing(&config.send),
+            confinement,
             last: Last { at: now, bytes: 0 },
         }
     }
@@ -154,7 +160,8 @@ impl Document {
         let bytes = stats.bytes_acquired();
         let rate = rate(bytes - self.last.bytes, now - self.last.at);
         (self.last.at, self.last.bytes) = (now, bytes);
-        let peers = self.gateways.iter().zip(stats.gateways());
+        let sent = stats.sent();
+        let peers = self.gateways.iter().zip(&sent.gateways);
         let sources = stats.sources().iter().zip(&self.conditioning);
         let sources: Vec<_> = sources.map(|(s, c)| source(s, c)).collect();
         let combined = self.combining.as_ref().zip(stats.combined());
@@ -179,9 +186,10 @@ impl Document {
                 sources_working: combined.working,
                 stopped: combined.stopped,
             }),
-            gateways: peers.map(|(peer, stats)| gateway(peer, stats)).collect(),
-            send_errors: stats.errors(),
+            gateways: peers.map(|(peer, sent)| gateway(peer, sent)).collect(),
+            send_errors: sent.errors,
             pacing: self.pacing,
+            confinement: self.confinement,
         };
         // Strings and finite numbers only: this cannot fail.
         let mut document = serde_json::to_string_pretty(&status).unwrap_or_default();
@@ -247,19 +255,19 @@ fn pacing(send: &SendConfig) -> Option<Pacing> {
     })
 }
 
-fn gateway<'s>(peer: &'s Peer, stats: &'s GatewayStats) -> GatewayStatus<'s> {
+fn gateway<'s>(peer: &'s Peer, sent: &GatewayCounters) -> GatewayStatus<'s> {
     GatewayStatus {
-        name: stats.name(),
+        name: &peer.name,
         address: &peer.address,
         key_id: &peer.key_id,
-        epoch: stats.epoch(),
-        sealed_packets: stats.packets(),
-        announcements: stats.announcements(),
-        reports: stats.reports(),
-        sent_datagrams: stats.datagrams(),
-        sent_bytes: stats.bytes(),
-        failed_datagrams: stats.failed(),
-        segmentation_offload: stats.offloads(),
+        epoch: sent.epoch,
+        sealed_packets: sent.packets,
+        announcements: sent.announcements,
+        reports: sent.reports,
+        sent_datagrams: sent.datagrams,
+        sent_bytes: sent.bytes,
+        failed_datagrams: sent.failed,
+        segmentation_offload: sent.offloads,
     }
 }
 

@@ -103,7 +103,7 @@ mod tests {
             name: "card".into(),
             serial: None,
         };
-        let stats = Stats::new(vec![identity; states.len()], vec![]);
+        let stats = Stats::new(vec![identity; states.len()]);
         for (source, state) in stats.sources().iter().zip(states) {
             source.is(*state);
         }

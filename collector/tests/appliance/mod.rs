@@ -88,7 +88,9 @@ fn what_an_appliance_gives_leaves_complete_in_order_and_once() {
     let log = site.path("log");
     // Proxies that the environment names are not for us.
     let proxy = ("https_proxy", "http://127.0.0.1:1");
-    let collector = Collector::start_logged_with(&config, &log, &[proxy]);
+    // However much is logged, it is nothing of what comes.
+    let all = ("QRNG_LOG", "trace");
+    let collector = Collector::start_logged_with(&config, &log, &[proxy, all]);
     let mut bytes = Vec::new();
     while bytes.len() < 3 * BLOCK {
         if let Got::Bytes(kinds, more) = gateway.next() {
@@ -115,9 +117,17 @@ fn what_an_appliance_gives_leaves_complete_in_order_and_once() {
     assert_eq!(told["warnings"], Value::Array(vec![]));
     assert!(collector.end(Signal::SIGTERM).success());
 
-    // Nothing of what came is in the log.
     let log = fs::read_to_string(log).unwrap();
     assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+    assert!(log.contains("DEBUG"), "{log}");
+    let hex = format!(
+        "{:02x} {:02x} {:02x} {:02x}",
+        bytes[0], bytes[1], bytes[2], bytes[3]
+    );
+    assert!(
+        !log.contains("TRACE") && !log.contains(&hex),
+        "bytes are in the log"
+    );
 }
 
 #[test]
@@ -259,4 +269,26 @@ fn a_collector_waits_for_appliances_but_not_with_wrong_settings() {
             "source.appliance.fetch-size",
         ],
     );
+}
+
+#[test]
+fn an_appliance_is_found_by_its_name() {
+    let mut site = Site::new();
+    let mut gateway = site.gateway("one");
+    let authority = Authority::new("the lab").unwrap();
+    fs::write(site.path("ca.pem"), authority.certificate()).unwrap();
+    let tls = Tls {
+        server: authority.server(&["localhost"]).unwrap(),
+        client_authority: None,
+    };
+    let card = Appliance::new(ApplianceConfig {
+        rate: Rate::Unlimited,
+        ..ApplianceConfig::default()
+    });
+    let address = ([127, 0, 0, 1], 0).into();
+    let server = HttpsServer::start(&Shared::real_time(card), address, &tls).unwrap();
+    let urls = [format!("https://localhost:{}", server.address().port())];
+    let collector = Collector::start(&configure(&site, &urls, FAST));
+    gateway.bytes(1000);
+    assert!(collector.end(Signal::SIGTERM).success());
 }

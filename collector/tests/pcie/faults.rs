@@ -46,7 +46,7 @@ impl Chain {
         let card = Shared::real_time(ModuleCard::new(config));
         let source = Pcie::new(name, CardSlot::new(&card)).unwrap();
         let identity = qrng_collector::source::NoiseSource::identity(&source).clone();
-        let stats = Arc::new(Stats::new(vec![identity], vec![]));
+        let stats = Arc::new(Stats::new(vec![identity]));
         let (filler, blocks) = ring(8, || Block::new(60_975));
         let own = stats.clone();
         // It ends when the blocks' user is gone.

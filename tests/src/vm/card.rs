@@ -78,7 +78,10 @@ impl UsbSocket {
     /// # Panics
     /// The guest does not take it.
     pub fn plug(&self, guest: &mut Guest) {
-        guest.succeed(&format!("nc {HOST} {} -e /usbip-attach.sh", self.port));
+        guest.succeed(&format!(
+            "busybox nc {HOST} {} -e /usbip-attach.sh",
+            self.port
+        ));
     }
 }
 

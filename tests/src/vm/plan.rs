@@ -139,6 +139,7 @@ impl<'a> Plan<'a> {
         let root = if self.bench.is_full() { "payload/" } else { "" };
         archive.file(&format!("{root}agent.sh"), 0o755, AGENT.as_bytes());
         if self.bench.is_full() {
+            archive.file(&format!("{root}usr/local/bin/busybox"), 0o755, &busybox);
             let units = format!("{root}etc/systemd/system");
             let unit = format!("{units}/agent.service");
             archive.file(&unit, 0o644, AGENT_UNIT.as_bytes());

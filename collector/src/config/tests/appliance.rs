@@ -267,19 +267,8 @@ fn one_host_is_one_device_whatever_is_declared() {
 #[test]
 fn the_environment_replaces_the_addresses() {
     let from = |urls: &str, text: &str| {
-        let dir = site();
-        let file = dir.path().join("collector.toml");
-        let environment = Environment {
-            appliance_urls: Some(urls.to_owned()),
-            ..Environment::default()
-        };
-        let raw = parse_toml(&file, text).unwrap();
-        let given = Given {
-            file: &file,
-            raw,
-            environment,
-        };
-        Config::try_from(given).map_err(|e| e.to_string())
+        let appliance_urls = Some(urls.to_owned());
+        check_in(&site(), text, None, Environment { appliance_urls })
     };
     let config = from("https://b, https://c:8443", &written(GOOD)).unwrap();
     let urls: Vec<_> = settings(&config)

@@ -77,7 +77,7 @@ fn the_environment_replaces_the_shared_key() {
     let own = check_with(&dir, &text, None).unwrap();
     let hex = "0123456789abcdef".repeat(4);
     let replaced = check_with(&dir, &text, Some(&hex)).unwrap();
-    let id = |config: &Config| config.gateways[0].key.key_id();
+    let id = |config: &Config| config.gateways[0].key_id.clone();
     assert_ne!(id(&own), id(&replaced));
     told(
         check_with(&dir, &text, Some("secret")),

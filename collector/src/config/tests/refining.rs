@@ -46,6 +46,11 @@ fn health_tests_are_on_and_hold_a_source_to_its_claims() {
         &["source.health", "expected rate of 0"],
     );
     told(
+        health("expected-rate = \"10 kB/s\""),
+        &["source.health", "blocks of 65536 bytes", "smaller blocks"],
+    );
+    health("expected-rate = \"10 kB/s\"\nblock-size = \"8 KiB\"").unwrap();
+    told(
         health("expected-rate = \"fast\""),
         &["source.health.expected-rate"],
     );

@@ -4,7 +4,7 @@
 //!  start:  reset ── enable every module that is plugged in ── empty the FIFO
 //!  step:   MX_SR: modules ── FS_RR: level ── a word from FD_RR, then FS_RR ── ... until the level is read
 //!            │ none healthy    │ too low: wait        │ error: that word is dropped, the FIFO emptied
-//!            └─ a failure      └─ for too long: a failure
+//!            └─ a failure      └─ for too long: a failure                  ── CV_SR: still this card
 //! ```
 //!
 //! FS_RR is read after each word, because only its error bit tells that the word is no good; nothing says that the bit stays
@@ -121,21 +121,30 @@ impl<R: Registers> Card<R> {
     /// Reads what is there at the time `now` into the front of `buffer`.
     ///
     /// # Errors
-    /// See [`poll`](Self::poll).
+    /// See [`poll`](Self::poll). Nothing is in `buffer` then.
     pub fn step(&mut self, buffer: &mut [u8], now: Instant) -> Result<Step, Failure> {
         if self.resting > 0 {
             return Ok(Step::Bytes(self.hand_out(buffer)));
         }
-        match self.poll(now)? {
-            None => Ok(self.batch(buffer)),
-            Some(pause) => Ok(Step::Wait(pause)),
+        if let Some(pause) = self.poll(now)? {
+            return Ok(Step::Wait(pause));
         }
+        let step = self.batch(buffer);
+        // Words that read as ones have ended the batch, and what came before them counts. Anything else here, and nobody knows
+        // since when.
+        let version = self.registers.read(offset::CV_SR);
+        if version != self.version && version != NOBODY {
+            buffer.zeroize();
+            self.drop_rest();
+            return Err(vanished(version));
+        }
+        Ok(step)
     }
 
     /// Tells how long is to be waited at the time `now` before there is anything to read; `None`: there is.
     ///
     /// # Errors
-    /// Nobody answers, no module is healthy, or nothing came for too long.
+    /// Nobody answers, or something else than this card does; no module is healthy; or nothing came for too long.
     pub fn poll(&mut self, now: Instant) -> Result<Option<Duration>, Failure> {
         if now.saturating_duration_since(self.asked) >= UNWATCHED {
             self.silent = None;
@@ -147,7 +156,12 @@ impl<R: Registers> Card<R> {
         }
         let works = self.modules.in_test() || self.modules.healthy() != 0;
         if !works && self.is_settled(now) {
-            return Err(unhealthy(self.modules));
+            let version = self.registers.read(offset::CV_SR);
+            return Err(if version == self.version {
+                unhealthy(self.modules)
+            } else {
+                vanished(version)
+            });
         }
         if works && self.level == 0 {
             let fifo = Fifo(self.registers.read(offset::FS_RR));
@@ -268,6 +282,14 @@ fn gone() -> Failure {
         Fault::Gone,
         "the card does not answer (every register reads as ones): it is unplugged, without power, or disabled",
     )
+}
+
+/// Where a bridge answers for a card that is not there any more, or something else has got its address.
+fn vanished(version: u32) -> Failure {
+    let text = format!(
+        "the card does not answer (its version reads as {version:#x} now): it is unplugged, without power, or disabled"
+    );
+    Failure::new(Fault::Gone, text)
 }
 
 fn unhealthy(modules: Modules) -> Failure {

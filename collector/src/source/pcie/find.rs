@@ -26,20 +26,17 @@ pub struct Place {
     pub in_page: usize,
 }
 
-/// Why there is no card to use. Each text says how to mend it.
+/// Why there is no card to use.
 #[derive(Debug, Error)]
 pub enum FindError {
     /// No card at all.
-    #[error(
-        "there is no card {MODULE_CARD} on the PCI bus; look with: lspci -nn -d {MODULE_CARD}; if it was plugged in meanwhile: \
-         echo 1 > /sys/bus/pci/rescan"
-    )]
+    #[error("there is no card {MODULE_CARD} on the PCI bus")]
     None,
     /// Several cards, and none was named.
-    #[error("there are {} cards {MODULE_CARD}: {}; name one of them: device = \"{}\"", .0.len(), listed(.0), .0[0])]
+    #[error("there are {} cards {MODULE_CARD}: {}", .0.len(), listed(.0))]
     Several(Vec<Address>),
     /// Nothing at the address that was named.
-    #[error("there is no card {MODULE_CARD} at {wanted}; {}", elsewhere(cards))]
+    #[error("there is no card {MODULE_CARD} at {wanted}")]
     Absent {
         /// The address.
         wanted: Address,
@@ -47,7 +44,7 @@ pub enum FindError {
         cards: Vec<Address>,
     },
     /// Something else at the address that was named.
-    #[error("{wanted} is no card {MODULE_CARD}, but {id}; {}", elsewhere(cards))]
+    #[error("{wanted} is no card {MODULE_CARD}, but {id}")]
     Other {
         /// The address.
         wanted: Address,
@@ -57,10 +54,7 @@ pub enum FindError {
         cards: Vec<Address>,
     },
     /// A kernel's driver owns it.
-    #[error(
-        "card {address} belongs to the kernel's driver {driver}; take it away from it: \
-         echo {address} > /sys/bus/pci/drivers/{driver}/unbind; or read the driver's node: kind = \"node\""
-    )]
+    #[error("card {address} belongs to the kernel's driver {driver}")]
     Owned {
         /// The card.
         address: Address,
@@ -68,7 +62,7 @@ pub enum FindError {
         driver: String,
     },
     /// Its memory space is off.
-    #[error("card {address} is not enabled; enable it: echo 1 > {}; the udev rules of this project do so", enable.display())]
+    #[error("card {address} is not enabled")]
     Disabled {
         /// The card.
         address: Address,
@@ -76,7 +70,7 @@ pub enum FindError {
         enable: PathBuf,
     },
     /// Its BAR 1 is not what it must be.
-    #[error("card {address}: BAR {REGISTERS} {what}; {remedy}")]
+    #[error("card {address}: BAR {REGISTERS} {what}")]
     Bar {
         /// The card.
         address: Address,
@@ -86,26 +80,50 @@ pub enum FindError {
         remedy: &'static str,
     },
     /// What sysfs shows is malformed or can't be read.
-    #[error("{0}; look whether sysfs is mounted at /sys and whether this user may read it")]
+    #[error(transparent)]
     Sysfs(#[from] SysfsError),
+}
+
+impl FindError {
+    /// How to mend it: what to do, and the command if there is one.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::None => format!(
+                "look for it: lspci -nn -d {MODULE_CARD}; if it was plugged in meanwhile: echo 1 > /sys/bus/pci/rescan"
+            ),
+            Self::Several(cards) => format!("name one of them: device = \"{}\"", cards[0]),
+            Self::Absent { cards, .. } | Self::Other { cards, .. } if cards.is_empty() => {
+                format!("there is none anywhere: look with lspci -nn -d {MODULE_CARD}")
+            }
+            Self::Absent { cards, .. } | Self::Other { cards, .. } => {
+                format!("name one that is there: {}", listed(cards))
+            }
+            Self::Owned { address, driver } => format!(
+                "take it away from it: echo {address} > /sys/bus/pci/drivers/{driver}/unbind; \
+                 or read the driver's node: kind = \"node\""
+            ),
+            Self::Disabled { enable, .. } => format!(
+                "enable it: echo 1 > {}; the udev rules of this project do so",
+                enable.display()
+            ),
+            Self::Bar { remedy, .. } => (*remedy).to_owned(),
+            Self::Sysfs(_) => {
+                "look whether sysfs is mounted at /sys and whether this user may read it".to_owned()
+            }
+        }
+    }
 }
 
 impl From<FindError> for Failure {
     fn from(error: FindError) -> Self {
-        Failure::new(Fault::Unavailable, error.to_string())
+        let text = format!("{error}; {}", error.remedy());
+        Failure::new(Fault::Unavailable, text)
     }
 }
 
 fn listed(cards: &[Address]) -> String {
     let cards: Vec<_> = cards.iter().map(Address::to_string).collect();
     cards.join(", ")
-}
-
-fn elsewhere(cards: &[Address]) -> String {
-    match cards {
-        [] => format!("there is none anywhere: look with lspci -nn -d {MODULE_CARD}"),
-        cards => format!("name one that is there: {}", listed(cards)),
-    }
 }
 
 /// Finds the card at `wanted`, or else the only one, in what sysfs, mounted at `sysfs`, shows, and checks that it can be used.
@@ -210,9 +228,10 @@ fn page() -> u64 {
 pub fn refused(file: &Path, error: &io::Error) -> Failure {
     let path = file.display();
     let remedy = match error.raw_os_error().map(Errno::from_raw) {
+        // sysfs has no access control lists.
         Some(Errno::EACCES) => format!(
-            "install the udev rules of this project and run the collector in the group qrng, or for once: \
-             setfacl -m u:$(id -un):rw {path}"
+            "install the udev rules of this project and run the collector in the group qrng, or until the card is plugged in again: \
+             chgrp qrng {path} && chmod 0660 {path}"
         ),
         Some(Errno::EPERM) => {
             "the kernel is locked down, as with Secure Boot: turn that off, or use the vendor's signed driver and kind = \"node\""

@@ -1,0 +1,184 @@
+//! The sender as the reader knows it: started, asked, listened to, and ended.
+//!
+//! It is this same program, executed anew, with an environment of its own and two pipes.
+
+use std::env;
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::Signal;
+use qrng_daemon::PSK_VARIABLE;
+
+use crate::messages::{Answer, Checked, Order, SendOrder};
+use crate::pipe;
+use crate::sender::ARGUMENT;
+use crate::stats::Stats;
+
+/// This program, even if its file was replaced since.
+const PROGRAM: &str = "/proc/self/exe";
+
+/// What the sender's environment may have of the reader's.
+const VARIABLES: [&str; 3] = ["QRNG_LOG", "RUST_LOG_STYLE", PSK_VARIABLE];
+
+/// Blocks that the pipe to the sender holds: enough to keep both processes busy, few enough for bytes
+/// to stay fresh.
+const BLOCKS_IN_PIPE: usize = 4;
+
+/// How long a process takes at most to be dead after its pipe has closed.
+const DEATH: Duration = Duration::from_secs(5);
+
+/// A sender that is ready.
+pub struct Sender {
+    child: Arc<Mutex<Child>>,
+    answers: ChildStdout,
+    /// The version of Landlock that it is under, if it is confined.
+    pub landlock: Option<u32>,
+}
+
+/// Ends the sender, when dropped at the latest.
+pub struct Ender(Arc<Mutex<Child>>);
+
+/// Has a sender look at key files.
+///
+/// # Errors
+/// It cannot be started, or does not answer.
+pub fn check(files: &[PathBuf]) -> anyhow::Result<Checked> {
+    let (mut child, mut orders, mut answers) = spawn()?;
+    let files: Vec<OsString> = files.iter().map(OsString::from).collect();
+    let asked = pipe::send_message(&mut orders, &Order::Check(files));
+    let answer = asked.map_err(anyhow::Error::from).and_then(|()| {
+        let answer = pipe::message(&mut answers)?;
+        answer.context("it ended without an answer")
+    });
+    drop((orders, answers));
+    let _ = child.kill();
+    let status = child.wait()?;
+    match answer.with_context(|| format!("the sender ({})", ending(status)))? {
+        Answer::Checked(checked) => Ok(checked),
+        _ => bail!("the sender answers something else"),
+    }
+}
+
+impl Sender {
+    /// Starts a sender; gives also the pipe for its bytes, and what ends it. Must be called from the
+    /// thread that lives as long as the process, because the sender ends with it. `block` is the
+    /// size of a block of random bytes.
+    ///
+    /// # Errors
+    /// It cannot be started, or it refuses, with its words.
+    pub fn start(order: SendOrder, block: usize) -> anyhow::Result<(Self, ChildStdin, Ender)> {
+        let (child, mut orders, mut answers) = spawn()?;
+        let child = Arc::new(Mutex::new(child));
+        let ender = Ender(Arc::clone(&child));
+        widen(&orders, block);
+        // If it has ended already, its answer says why.
+        let _ = pipe::send_message(&mut orders, &Order::Send(order));
+        let landlock = match pipe::message(&mut answers).context("the sender")? {
+            Some(Answer::Ready { landlock }) => landlock,
+            Some(Answer::Refused(why)) => bail!("{why}"),
+            Some(_) => bail!("the sender answers something else"),
+            None => bail!("the sender {}", how_it_ended(&child)),
+        };
+        let sender = Self {
+            child,
+            answers,
+            landlock,
+        };
+        Ok((sender, orders, ender))
+    }
+
+    /// Takes the sender's counters as they come.
+    ///
+    /// # Errors
+    /// The sender has ended; the text says how.
+    pub fn watch(mut self, gateways: usize, stats: &Stats) -> anyhow::Result<()> {
+        loop {
+            match pipe::message(&mut self.answers).context("the sender")? {
+                Some(Answer::Counters(counters)) if counters.fits(gateways) => {
+                    stats.sent_is(counters);
+                }
+                Some(_) => bail!("the sender tells something else than its counters"),
+                None => bail!("the sender {}", how_it_ended(&self.child)),
+            }
+        }
+    }
+}
+
+impl Drop for Ender {
+    fn drop(&mut self) {
+        let mut child = lock(&self.0);
+        // Both fail only for a process that has been waited for.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn spawn() -> anyhow::Result<(Child, ChildStdin, ChildStdout)> {
+    let kept = VARIABLES
+        .iter()
+        .filter_map(|name| Some((name, env::var_os(name)?)));
+    let mut child = Command::new(PROGRAM)
+        .arg0("qrng-sender")
+        .arg(ARGUMENT)
+        .arg(std::process::id().to_string())
+        .env_clear()
+        .envs(kept)
+        // With one arena for all threads the C library's allocator never asks the kernel for more
+        // than memory; with several it reads files.
+        .env("MALLOC_ARENA_MAX", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("the sender cannot be started ({PROGRAM}); is /proc mounted?"))?;
+    let pipes = child.stdin.take().zip(child.stdout.take());
+    let (orders, answers) = pipes.context("the sender has no pipes")?;
+    Ok((child, orders, answers))
+}
+
+/// Gives the pipe room for some blocks. As it is if the kernel does not permit it.
+fn widen(pipe: &impl AsFd, block: usize) {
+    let size = (BLOCKS_IN_PIPE * block).next_power_of_two();
+    let size = i32::try_from(size).unwrap_or(i32::MAX);
+    if let Err(e) = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(size)) {
+        log::debug!("the pipe to the sender stays as small as it is: {e}");
+    }
+}
+
+/// How a sender ended whose pipe has closed.
+fn how_it_ended(child: &Mutex<Child>) -> String {
+    let deadline = Instant::now() + DEATH;
+    loop {
+        match lock(child).try_wait() {
+            Ok(Some(status)) => return ending(status),
+            Ok(None) if Instant::now() < deadline => {}
+            Ok(None) => return "has closed its pipe".into(),
+            Err(e) => return format!("is lost: {e}"),
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn ending(status: ExitStatus) -> String {
+    match status.signal().map(Signal::try_from) {
+        Some(Ok(Signal::SIGSYS)) => {
+            "was killed by its system call filter (SIGSYS): it tried what a sender must not; \
+             please report this, with what `dmesg` or the audit log says of it"
+                .into()
+        }
+        Some(Ok(signal)) => format!("was killed by {signal}"),
+        _ => format!("ended ({status}); see the log"),
+    }
+}

@@ -1,0 +1,225 @@
+//! The sender: the process that holds the keys and the sockets, and hears nothing.
+//!
+//! ```text
+//!  pipe of the reader -> seal ──ring──> send -> UDP, one way
+//!                        packets,       at a set pace,
+//!                        notices 1/s    errors only counted
+//!                                          │ count
+//!  pipe to the reader <── counters 1/s ────┘
+//! ```
+//!
+//! The reader starts it ([`crate::launch`]) and it ends when the reader does. It opens what it needs, is
+//! confined ([`crate::confine`]), says so, and from then on can read its pipe, write the epoch file, and
+//! send. Signals that ask a process to end are the reader's business; its own end is SIGKILL or the end
+//! of its pipe.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Barrier};
+
+use anyhow::{Context, bail};
+use getrandom::SysRng;
+use getrandom::rand_core::UnwrapErr;
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use qrng::keys::CollectorKey;
+use qrng_daemon::{PSK_REMEDY, PSK_VARIABLE, Psk, Supervisor, follow, protect_memory, read_secret};
+use zeroize::Zeroizing;
+
+use crate::block::{Batch, ring};
+use crate::config::Confinement;
+use crate::confine::{self, SenderHandles};
+use crate::counters::Counting;
+use crate::epoch::EpochFile;
+use crate::messages::{Answer, Checked, Order, SendOrder};
+use crate::pace::Pace;
+use crate::pipe;
+use crate::pipeline::{BUFFERS, now_us};
+use crate::seal::{Seal, longest_notice};
+use crate::send::Outlet;
+
+mod stages;
+
+/// The argument after which the number of the reader's process follows. Nobody else gives it.
+pub const ARGUMENT: &str = "--sender";
+
+/// Threads beside the main one.
+const STAGES: usize = 3;
+
+/// The reader's process, if these arguments ask for a sender.
+pub fn reader_in(mut arguments: impl Iterator<Item = OsString>) -> Option<i32> {
+    if arguments.nth(1)? != ARGUMENT {
+        return None;
+    }
+    arguments.next()?.to_str()?.parse().ok()
+}
+
+/// Runs the sender for the reader of this process number.
+pub fn run(reader: i32) -> ExitCode {
+    let ended = serve(reader);
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("sender: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(reader: i32) -> anyhow::Result<()> {
+    follow(Some(reader), Signal::SIGKILL).context("this is for qrng-collector itself to start")?;
+    protect_memory().context("cannot keep the memory out of core dumps")?;
+    // Else it would be `exe`, after the path that it was started by.
+    prctl::set_name(c"qrng-sender")?;
+    let mut input = file(io::stdin())?;
+    let mut output = file(io::stdout())?;
+    let psk = Psk::from_environment();
+    match pipe::message(&mut input)?.context("the reader has ended")? {
+        Order::Check(files) => {
+            let files: Vec<PathBuf> = files.into_iter().map(PathBuf::from).collect();
+            let checked = check_keys(&files, &psk);
+            Ok(pipe::send_message(&mut output, &Answer::Checked(checked))?)
+        }
+        Order::Send(order) => match start(order, &psk, input, &mut output) {
+            Ok((supervisor, go)) => {
+                go.wait();
+                bail!("{}", supervisor.wait())
+            }
+            Err(error) => {
+                let refused = Answer::Refused(format!("{error:#}"));
+                pipe::send_message(&mut output, &refused).context("the reader has ended")
+            }
+        },
+    }
+}
+
+/// A file of its own on an open descriptor: without a buffer, and closed like any file.
+fn file(handle: impl AsFd) -> io::Result<File> {
+    Ok(File::from(handle.as_fd().try_clone_to_owned()?))
+}
+
+/// Looks at key files and at the pre-shared key that may take the place of theirs.
+pub fn check_keys(files: &[PathBuf], psk: &Psk) -> Checked {
+    let (psk, wrong) = match psk.key() {
+        Ok(key) => (key, None),
+        Err(what) => (None, Some(what)),
+    };
+    let id = |file: &PathBuf| Ok(key(file, psk.as_ref())?.key_id().to_string());
+    Checked {
+        psk: wrong,
+        keys: files.iter().map(id).collect(),
+    }
+}
+
+/// The key in `file`, with `psk` in place of its pre-shared one.
+fn key(file: &Path, psk: Option<&Zeroizing<[u8; 32]>>) -> Result<CollectorKey, String> {
+    let text = read_secret(file).map_err(|e| e.to_string())?;
+    let key = CollectorKey::parse(&text).map_err(|e| format!("{}: {e}", file.display()))?;
+    Ok(match psk {
+        Some(psk) => key.with_psk(psk.clone()),
+        None => key,
+    })
+}
+
+/// What the stages work with.
+struct Opened {
+    seal: Seal<UnwrapErr<SysRng>>,
+    outlet: Outlet,
+    /// Another handle of the pipe to the reader, for the counters.
+    counts: File,
+    handles: SenderHandles,
+}
+
+/// Opens everything, starts the stages, which wait at a barrier, confines the process, and tells the
+/// reader.
+fn start(
+    order: SendOrder,
+    psk: &Psk,
+    input: File,
+    output: &mut File,
+) -> anyhow::Result<(Supervisor, Arc<Barrier>)> {
+    let supervisor = Supervisor::without_signals()?;
+    let Opened {
+        seal,
+        outlet,
+        counts,
+        handles,
+    } = open(&order, psk, &input, output)?;
+    let confined = order.confinement == Confinement::Enforced;
+    // Before the threads, which inherit it.
+    let landlock = confined.then(confine::sender_privileges).transpose()?;
+
+    let (send, counting) = (&order.send, Arc::new(Counting::new(order.gateways.len())));
+    let length = send.batch().max(longest_notice(send.cut()));
+    let (to_send, from_seal) = ring(BUFFERS, || Batch::new(length));
+    let barrier = Arc::new(Barrier::new(STAGES + 1));
+    // Twice: all have started, so that the calls of a thread's start need not be allowed; and go.
+    let stage = |name: &str, body: Box<dyn FnOnce() -> anyhow::Result<()> + Send>| {
+        let own = Arc::clone(&barrier);
+        supervisor.spawn(name, move || {
+            own.wait();
+            own.wait();
+            body()
+        })
+    };
+    let own = Arc::clone(&counting);
+    stage("send", Box::new(move || outlet.run(&from_seal, &own)))?;
+    let own = Arc::clone(&counting);
+    let mut sealing = stages::Sealing::new(seal, send);
+    stage("seal", Box::new(move || sealing.run(input, &to_send, &own)))?;
+    stage("count", Box::new(move || stages::count(counts, &counting)))?;
+    barrier.wait();
+    if confined {
+        confine::sender_calls(&handles)?;
+    }
+    pipe::send_message(output, &Answer::Ready { landlock })?;
+    Ok((supervisor, barrier))
+}
+
+/// Reads the keys, and opens the epoch file and the sockets.
+fn open(order: &SendOrder, psk: &Psk, input: &File, output: &File) -> anyhow::Result<Opened> {
+    let keys = keys(order, psk)?;
+    let epochs = EpochFile::open(Path::new(&order.state_directory))?;
+    let addresses: Vec<SocketAddr> = order.gateways.iter().map(|g| g.address).collect();
+    let send = &order.send;
+    let pace = send.rate.map(|rate| Pace::new(rate, send.burst));
+    let outlet = Outlet::open(&addresses, pace).context("cannot open a UDP socket")?;
+    let counts = file(output)?;
+    let handles = SenderHandles {
+        pipe: input.as_raw_fd(),
+        answers: [output.as_raw_fd(), counts.as_raw_fd()],
+        sockets: outlet.descriptors(),
+        epochs: epochs.as_raw_fd(),
+    };
+    let rng = UnwrapErr(SysRng);
+    let seal = Seal::start(keys, send.cut(), Box::new(epochs), rng, now_us())?;
+    Ok(Opened {
+        seal,
+        outlet,
+        counts,
+        handles,
+    })
+}
+
+/// The keys of all gateways, which are named in the log: with the id, which the gateway logs too.
+fn keys(order: &SendOrder, psk: &Psk) -> anyhow::Result<Vec<CollectorKey>> {
+    let shared = match psk.key() {
+        Ok(key) => key,
+        Err(what) => bail!("environment variable {PSK_VARIABLE}: {what}; {PSK_REMEDY}"),
+    };
+    psk.warn();
+    let mut keys = Vec::new();
+    for gateway in &order.gateways {
+        let (name, address) = (&gateway.name, gateway.address);
+        let key = key(Path::new(&gateway.key), shared.as_ref());
+        let key = key.map_err(|e| anyhow::anyhow!("gateway {name}: key: {e}"))?;
+        log::info!("gateway: {name} at {address}, key {}", key.key_id());
+        keys.push(key);
+    }
+    Ok(keys)
+}

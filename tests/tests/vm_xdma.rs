@@ -4,8 +4,8 @@ use qrng_card::chip::{ChipCard, ChipConfig};
 use qrng_card::pace::Full;
 use qrng_card::{Device, Fault, Rate};
 use qrng_tests::bench;
-use qrng_tests::chain::Chain;
-use qrng_tests::vm::{Part, PciSocket, Served, between, check_manners};
+use qrng_tests::chain::{Chain, wait_until};
+use qrng_tests::vm::{Guest, Part, PciSocket, Served, between, check_manners};
 
 /// Small blocks, so that start-up tests end soon on an emulated processor.
 const SOURCE: &str = "[source]\nkind = \"xdma\"\n[source.health]\nblock-size = \"8 KiB\"\n";
@@ -53,6 +53,56 @@ fn bytes_of_a_chip_card_come_by_dma_in_order_through_every_fault() {
     card.model.lock().inject(Fault::PacketError(3)).unwrap();
     guest.wait_for_source("a chip fails", |source| {
         source["sensors"]["chip_packet_errors"] == 1 << 3
+    });
+    served.read_on(&chain, &card.model);
+    check_manners(&*card.model.lock());
+    guest.stop_collector();
+}
+
+#[test]
+fn an_unplugged_chip_card_is_let_go_also_while_nobody_reads_it() {
+    let bench = bench!(Part::Base);
+    let mut chain = Chain::new();
+    chain.start_gateway("", "");
+    let card = card();
+    let mut guest = bench
+        .guest()
+        .iommu()
+        .module("vfio_pci")
+        .module("vfio_iommu_type1")
+        .slot()
+        .collector(&chain, SOURCE)
+        .start();
+    let plug = |guest: &mut Guest| {
+        guest.plug(card.device());
+        guest.wait_until("the card", "grep -q 0x1e89 /sys/bus/pci/devices/*/vendor");
+    };
+    plug(&mut guest);
+    let words = guest.refused_collector();
+    let bind = between(&words, "as root: ", "\n");
+    guest.succeed(&bind);
+    guest.start_collector();
+    let mut served = Served::default();
+    served.read_on(&chain, &card.model);
+
+    // Latched: the source is not read until somebody clears the latch, and the kernel waits for whoever has a card.
+    card.model.lock().inject(Fault::Zeros).unwrap();
+    guest.wait_for_source("a latch", |source| source["state"] == "latched");
+    let is_latched = |chain: &Chain| {
+        let status = chain.status();
+        let states = ["/sources/0/state", "/sources/0/health/state"];
+        let states = states.map(|state| status.pointer(state).cloned());
+        states.contains(&Some("latched".into()))
+    };
+    wait_until("the gateway's hearing of the latch", || is_latched(&chain));
+    guest.unplug();
+    card.model.lock().clear();
+    plug(&mut guest);
+    guest.succeed(&bind);
+    guest.succeed("touch /run/qrng-collector/clear-latch");
+    guest.wait_for_source("the loss", |source| source["faults"]["gone"] == 1);
+    wait_until("the gateway's hearing that it is cleared", || {
+        !is_latched(&chain)
     });
     served.read_on(&chain, &card.model);
     check_manners(&*card.model.lock());

@@ -1,4 +1,4 @@
-//! Quantis QRNG PCIe 40M and 240M by DMA, without a kernel module of the vendor's (Quantis hardware, docs/hardware.md).
+//! Quantis QRNG PCIe 40M and 240M by DMA, without a kernel module of the vendor's (Quantis hardware, docs/hardware.md section 3).
 //!
 //! ```text
 //!  Slot ── opens ──> Function: registers of two BARs, memory that the card writes to          [function]

@@ -1,4 +1,4 @@
-//! The generator's registers, in the user BAR (Quantis hardware, docs/hardware.md).
+//! The generator's registers, in the user BAR (Quantis hardware, docs/hardware.md section 3).
 //!
 //! Bringing the generator up is a list of [`Step`]s that [`Startup`] walks through, as far as the time allows at each call:
 //! nothing here sleeps.

@@ -14,7 +14,7 @@ use qrng_tests::vm::{Guest, Part, PciSocket, Plan, Served, UsbSocket, check_mann
 const RULES: &str = include_str!("../../udev/70-qrng.rules");
 
 /// The users and groups as they are shipped. They are made before udev starts, which looks groups up when it reads its rules.
-const USERS: &str = include_str!("../../systemd/sysusers.conf");
+const USERS: &str = include_str!("../../systemd/qrng-collector.sysusers");
 
 /// A service of an ordinary user, that may write below /sys/devices only.
 const UNIT: &str = "[Service]\n\

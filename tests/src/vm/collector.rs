@@ -8,8 +8,14 @@ use serde_json::Value;
 use super::guest::Guest;
 use crate::chain::PATIENCE;
 
+/// Its configuration.
+pub(super) const CONFIG: &str = "/etc/qrng/collector.toml";
 /// What it says on standard error.
 const LOG: &str = "/run/collector.log";
+/// The number of its process.
+const PID: &str = "/run/collector.pid";
+/// Its exit code, when it has ended.
+const ENDED: &str = "/run/collector.ended";
 
 impl Guest {
     /// Starts the collector that the plan gave the guest. Its log goes to a file, and to the console for the case of a failure.
@@ -18,7 +24,7 @@ impl Guest {
     /// The guest is gone.
     pub fn start_collector(&mut self) {
         self.succeed(&format!(
-            "rm -f /run/ended; {{ qrng-collector --config /etc/qrng/collector.toml 2>&1; echo $? >/run/ended; }} \
+            "rm -f {ENDED}; {{ sh -c 'echo $$ >{PID}; exec qrng-collector --config {CONFIG}' 2>&1; echo $? >{ENDED}; }} \
              </dev/null | tee {LOG} >/dev/console 2>&1 &"
         ));
     }
@@ -28,7 +34,7 @@ impl Guest {
     /// # Panics
     /// It goes on running, or it succeeds.
     pub fn refused_collector(&mut self) -> String {
-        let run = self.run("timeout 30 qrng-collector --config /etc/qrng/collector.toml");
+        let run = self.run(&format!("timeout 30 qrng-collector --config {CONFIG}"));
         assert_eq!(run.code, 1, "the collector says {}", run.text);
         run.text
     }
@@ -38,9 +44,8 @@ impl Guest {
     /// # Panics
     /// It does not end, or fails.
     pub fn stop_collector(&mut self) {
-        // By its name alone: the sender runs the same program.
-        self.succeed("kill $(pgrep -x qrng-collector)");
-        let code = self.wait_until("the collector's end", "cat /run/ended");
+        self.succeed(&format!("kill $(cat {PID})"));
+        let code = self.wait_until("the collector's end", &format!("cat {ENDED}"));
         assert_eq!(code, "0\n", "{}", self.collector_log());
     }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::bench::Bench;
+use super::collector::CONFIG;
 use super::cpio::Archive;
 use super::guest::{Guest, SLOT};
 use super::{modules, programs};
@@ -82,7 +83,7 @@ impl<'a> Plan<'a> {
         let key = fs::read(chain.path("collector.key")).expect("the chain made a key");
         self.program("qrng-collector", "qrng-collector")
             .file("/etc/qrng/collector.key", 0o600, key)
-            .file("/etc/qrng/collector.toml", 0o644, config)
+            .file(CONFIG, 0o644, config)
     }
 
     /// Has a device, as QEMU's `-device` takes it.

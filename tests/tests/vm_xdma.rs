@@ -91,6 +91,9 @@ fn an_unplugged_chip_card_is_let_go_also_while_nobody_reads_it() {
     // Latched: the source is not read until somebody clears the latch, and the kernel waits for whoever has a card.
     card.model.lock().inject(Fault::Zeros).unwrap();
     guest.wait_for_source("a latch", |source| source["state"] == "latched");
+    wait_until("the gateway's hearing of it", || {
+        chain.status()["sources"][0]["state"] == "latched"
+    });
     guest.unplug();
     card.model.lock().clear();
     plug(&mut guest);

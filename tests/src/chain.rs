@@ -175,8 +175,8 @@ impl Chain {
     /// Reads `count` bytes from `raw`.
     ///
     /// # Panics
-    /// They do not come within [`PATIENCE`].
-    pub fn read_raw(&self, count: usize) -> Vec<u8> {
+    /// They do not come within `patience`.
+    pub fn read_raw(&self, count: usize, patience: Duration) -> Vec<u8> {
         let mut file = fs::OpenOptions::new()
             .read(true)
             .custom_flags(OFlag::O_NONBLOCK.bits())
@@ -184,14 +184,20 @@ impl Chain {
             .expect("the gateway serves raw");
         let mut bytes = vec![0; count];
         let mut got = 0;
-        wait_until("bytes from raw", || {
+        let deadline = Instant::now() + patience;
+        while got < count {
             match file.read(&mut bytes[got..]) {
                 Ok(more) => got += more,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    assert!(
+                        Instant::now() < deadline,
+                        "{got} of {count} bytes came from raw"
+                    );
+                    thread::sleep(Duration::from_millis(20));
+                }
                 Err(e) => panic!("raw: {e}"),
             }
-            got == count
-        });
+        }
         bytes
     }
 

@@ -10,9 +10,9 @@ use qrng_card::{Device, PciCard, Shared, usbip, vfio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::guest::Guest;
+use super::guest::{Guest, PATIENCE};
 use super::plan::HOST;
-use crate::chain::{Chain, PATIENCE};
+use crate::chain::Chain;
 use crate::runs::runs;
 
 /// A PCI card at a socket of its own.
@@ -100,7 +100,7 @@ impl Served {
     pub fn read_on<C: Device>(&mut self, chain: &Chain, card: &Shared<C>) -> Vec<Range<u64>> {
         let now = card.lock().ledger().produced();
         loop {
-            self.bytes.extend(chain.read_raw(16 << 10));
+            self.bytes.extend(chain.read_raw(16 << 10, PATIENCE));
             let runs = check_served(&*card.lock(), &self.bytes);
             if runs.last().is_some_and(|run| run.end > now) {
                 return runs;

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::guest::Guest;
-use crate::chain::PATIENCE;
+use super::guest::{Guest, PATIENCE};
 
 /// Its configuration.
 pub(super) const CONFIG: &str = "/etc/qrng/collector.toml";
@@ -34,7 +33,7 @@ impl Guest {
     /// # Panics
     /// It goes on running, or it succeeds.
     pub fn refused_collector(&mut self) -> String {
-        let run = self.run(&format!("timeout 30 qrng-collector --config {CONFIG}"));
+        let run = self.run(&format!("timeout 120 qrng-collector --config {CONFIG}"));
         assert_eq!(run.code, 1, "the collector says {}", run.text);
         run.text
     }

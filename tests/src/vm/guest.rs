@@ -13,10 +13,12 @@ use tempfile::TempDir;
 
 use super::channel::Channel;
 use super::qmp::Monitor;
-use crate::chain::PATIENCE;
 
 /// How long a guest lives at the most: then it is killed, and whoever waits for it fails with its console.
-const LIFE: Duration = Duration::from_secs(300);
+const LIFE: Duration = Duration::from_secs(600);
+/// How long is waited for something in a guest that ought to happen within seconds: its processor is emulated, and this machine
+/// may be busy.
+pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 /// How long a guest takes to its agent at the most. It takes 5 to 30 s on a quiet machine.
 const BOOT: Duration = Duration::from_secs(180);
 

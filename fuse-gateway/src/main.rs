@@ -21,7 +21,8 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
-    let supervisor = Supervisor::new()?;
+    // A signal that comes before it is heeded waits.
+    let supervisor = Supervisor::without_signals()?;
     args.follow_parent()?;
     if let Err(e) = protect_memory() {
         warn!("keys and entropy could end up in a core dump: {e}");

@@ -149,6 +149,11 @@ fn of_gateway(extent: &Extent, socket: RawFd) -> Result<Rules, Error> {
         libc::SYS_prctl,
         [vec![is(0, libc::PR_SET_NAME)]],
     )?;
+    allow(
+        &mut rules,
+        libc::SYS_sched_setscheduler,
+        [vec![is(1, libc::SCHED_BATCH)]],
+    )?;
     #[cfg(target_arch = "x86_64")]
     allow_all(
         &mut rules,

@@ -46,7 +46,7 @@ use nix::unistd::{getegid, geteuid};
 use qrng::keys::GatewayKey;
 use qrng_confine::{Confinement, Process};
 use qrng_daemon::descriptors::handed_over;
-use qrng_daemon::{Ending, Manager, Progress, Supervisor};
+use qrng_daemon::{Ending, Manager, Progress, Supervisor, prefer_throughput};
 
 use crate::admit::{Admit, AdvanceBound};
 use crate::bound::{BoundFile, StartBound};
@@ -118,6 +118,7 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
     );
     let (go, confined) = channel();
     supervisor.spawn("receive", move || {
+        prefer_throughput();
         // Nothing is admitted before all threads are confined.
         confined.recv()?;
         receiver.run()

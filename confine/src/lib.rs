@@ -3,6 +3,7 @@
 //! | Step | File | After it |
 //! |---|---|---|
 //! | privileges | [`privileges`] | no capability but those that are kept, and no way to new ones |
+//! | memory | [`memory`] | nothing is written to swap |
 //! | files | [`files`] | by Landlock, nothing can be opened, made or removed but what is allowed |
 //! | system calls | [`calls`] | by seccomp, what is not allowed, or what is forbidden, kills the process |
 //!
@@ -17,6 +18,7 @@ use thiserror::Error;
 
 pub mod calls;
 pub mod files;
+pub mod memory;
 #[allow(unsafe_code)] // Capabilities, which no crate in use wraps.
 pub mod privileges;
 

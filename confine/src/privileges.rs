@@ -5,6 +5,8 @@ use std::io;
 use nix::sys::prctl;
 use nix::unistd::geteuid;
 
+use crate::memory;
+
 /// Access to files of other users (capabilities(7)), which root uses without knowing it.
 pub const DAC_OVERRIDE: u64 = 1 << 1;
 
@@ -39,8 +41,8 @@ struct Half {
     inheritable: u32,
 }
 
-/// Gives up all capabilities but those in the mask `kept` (those that the process has), the
-/// supplementary groups if it keeps none, and for ever the chance to gain any. The user stays the
+/// Gives up all capabilities but those in the mask `kept` (those that the process has) and the one by which its memory stays
+/// locked, if it needs that ([`memory::lock`]); the supplementary groups if `kept` is none; and for ever the chance to gain any. The user stays the
 /// same. Counts for this thread and those that it starts.
 ///
 /// # Errors
@@ -54,6 +56,7 @@ pub fn keep(kept: u64) -> io::Result<()> {
             _ => {}
         }
     }
+    let kept = kept | memory::to_stay_locked();
     clear_ambient()?;
     drop_bounding(kept);
     set(kept)
@@ -148,19 +151,25 @@ mod tests {
         // Capabilities belong to threads, so other tests lose nothing.
         let keeper = thread::spawn(|| {
             let before = of_thread("CapPrm:");
+            let lock = memory::to_stay_locked();
             keep(DAC_OVERRIDE).unwrap();
-            assert_eq!(of_thread("CapEff:"), before & DAC_OVERRIDE);
-            assert_eq!(effective().unwrap(), before & DAC_OVERRIDE);
-            assert_eq!(of_thread("CapPrm:"), before & DAC_OVERRIDE);
+            assert_eq!(of_thread("CapEff:"), before & (DAC_OVERRIDE | lock));
+            assert_eq!(effective().unwrap(), before & (DAC_OVERRIDE | lock));
+            assert_eq!(of_thread("CapPrm:"), before & (DAC_OVERRIDE | lock));
             keep(0).unwrap();
-            assert_eq!(of_thread("CapEff:"), 0);
+            assert_eq!(of_thread("CapEff:"), lock);
             keep(DAC_OVERRIDE).unwrap();
-            for set in ["CapEff:", "CapPrm:", "CapInh:", "CapAmb:"] {
-                assert_eq!(of_thread(set), 0, "{set}");
+            for (set, left) in [
+                ("CapEff:", lock),
+                ("CapPrm:", lock),
+                ("CapInh:", 0),
+                ("CapAmb:", 0),
+            ] {
+                assert_eq!(of_thread(set), left, "{set}");
             }
             // Taken out of the bounding set by who may (CAP_SETPCAP).
             if before & (1 << 8) != 0 {
-                assert_eq!(of_thread("CapBnd:"), DAC_OVERRIDE);
+                assert_eq!(of_thread("CapBnd:"), DAC_OVERRIDE | lock);
             }
             assert_eq!(of_thread("NoNewPrivs:"), 1);
         });

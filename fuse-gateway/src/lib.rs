@@ -104,6 +104,7 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
     mount.serve()?;
 
     let admit = Admit::new(config.keys, start.micros(), config.accept);
+    qrng::wipe_stack();
     let output = Output {
         health: Arc::clone(&status.health),
         buffer: Arc::clone(&status.buffer),

@@ -28,6 +28,7 @@ fn start(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
         warn!("keys and entropy could end up in a core dump: {e}");
     }
     let config = Config::load(&args.config, &Environment::read())?;
+    qrng::wipe_stack();
     if args.check {
         info!("{} is valid", args.config.display());
         return Ok(ExitCode::SUCCESS);

@@ -10,6 +10,7 @@ use qrng_tests::chain::{Chain, program, wait_until};
 use qrng_tests::confined::{Fate, KILLED, fates};
 use qrng_tests::fuse_harness::{is_root, no_mount};
 use qrng_tests::helper::Helper;
+use qrng_tests::processes::of_locking;
 use qrng_tests::skip;
 
 fn all(process: &str, calls: &[&str], expected: &Fate) {
@@ -165,6 +166,7 @@ fn a_running_gateway_is_confined_in_all_its_threads() {
             .map_or(String::new(), |_| Helper::setting(&chain));
         chain.start_gateway(&format!("{setting}\naccept-simulated = true"), "");
         let pid = chain.gateway.as_ref().unwrap().id();
+        let capabilities = capabilities | of_locking();
         let confined = [format!("{capabilities:016x}"), "1".into(), "2".into()];
         // The first answer may come before the last thread has started.
         wait_until("all threads are confined", || {

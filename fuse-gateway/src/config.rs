@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use qrng::keys::GatewayKey;
 use qrng::report::Kinds;
 use qrng::units::Amount;
+use qrng_confine::Confinement;
 use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_secret, read_toml};
 use serde::Deserialize;
 
@@ -47,6 +48,8 @@ pub struct Config {
     pub receive_buffer: usize,
     /// How verified bytes are tested before they are served.
     pub health: Testing,
+    /// Whether the process is confined.
+    pub confinement: Confinement,
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,6 +73,14 @@ struct Raw {
     socket: RawSocket,
     #[serde(default)]
     health: RawHealth,
+    #[serde(default)]
+    confinement: RawConfinement,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawConfinement {
+    gateway: Confinement,
 }
 
 #[derive(Debug, Deserialize)]
@@ -236,6 +247,7 @@ impl Config {
                 overflow,
                 receive_buffer,
                 health,
+                confinement: raw.confinement.gateway,
             }),
             _ => unreachable!("a missing value without a problem"),
         }

@@ -10,6 +10,8 @@
 //!                      link: counters, session, sources ──> status (file), watch (log, rates, cleared alarms)
 //! ```
 //!
+//! Before the first packet is admitted the process is confined ([`confine`]).
+//!
 //! `unsafe` appears nowhere in this crate.
 #![forbid(unsafe_code)]
 
@@ -18,6 +20,7 @@ pub mod args;
 pub mod bound;
 pub mod buffer;
 pub mod config;
+pub mod confine;
 pub mod counters;
 pub mod handover;
 pub mod health;
@@ -29,16 +32,19 @@ pub mod tree;
 pub mod watch;
 
 use std::fs;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use anyhow::Context;
 use log::{error, info, warn};
 use nix::unistd::{getegid, geteuid};
 use qrng::keys::GatewayKey;
+use qrng_confine::{Confinement, Process};
 use qrng_daemon::descriptors::handed_over;
 use qrng_daemon::{Ending, Manager, Progress, Supervisor, prefer_throughput};
 
@@ -46,13 +52,13 @@ use crate::admit::{Admit, AdvanceBound};
 use crate::bound::{BoundFile, StartBound};
 use crate::buffer::Buffer;
 use crate::config::Config;
+use crate::confine::Extent;
 use crate::health::{ClearRequest, Health};
 use crate::kernel::{Handed, LoopEnd, Mount, MountOptions};
 use crate::link::Link;
 use crate::receive::{Output, Receiver, now_us};
-use crate::status::Status;
+use crate::status::{Confined, Status};
 use crate::tree::Tree;
-use crate::watch::Rates;
 
 /// The name under which the service manager keeps the mount's connection for the next run.
 const KEPT: &str = "mount";
@@ -62,6 +68,8 @@ const KEPT: &str = "mount";
 /// # Errors
 /// Something that cannot be set up: the text says what and how to mend it. Nothing is left behind.
 pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> {
+    let keys = names(&config.keys);
+    // Connected before this process may not connect any more.
     let manager = Manager::from_environment().context("NOTIFY_SOCKET cannot be used")?;
     let progress = Arc::new(Progress::default());
     prepare_directory(&config.runtime_directory)?;
@@ -76,63 +84,58 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         // failure is told by the file itself, and refuses every packet until it is mended.
         let _ = bound.advance(bound_us);
     }
-    let buffer = Arc::new(
-        Buffer::new(config.buffer_size, config.overflow).with_context(|| {
-            format!(
-                "no memory for a buffer of {} bytes; set `buffer.size` lower",
-                config.buffer_size
-            )
-        })?,
-    );
-    let health = Arc::new(Health::new(
-        config.health,
-        Arc::clone(&buffer),
-        &config.runtime_directory,
-    )?);
-    let link = Arc::new(Link::new(Instant::now()));
-    let rates = Arc::new(Rates::default());
-    let status = Arc::new(Status {
-        link: Arc::clone(&link),
-        clear_request: ClearRequest::new(&config.runtime_directory),
-        buffer: Arc::clone(&buffer),
-        health: Arc::clone(&health),
-        rates: Arc::clone(&rates),
-        stall_limit_s: config.stall_limit_s,
-    });
+    let status = Arc::new(status(&config)?);
     let document = Arc::clone(&status);
     let tree = Arc::new(Tree::new(
-        Arc::clone(&buffer),
+        Arc::clone(&status.buffer),
         Arc::new(move || document.document()),
         (geteuid().as_raw(), getegid().as_raw()),
         now_us(),
     ));
-    let mount = mount(&config, &manager, supervisor, &progress, &tree)?;
-    info!(
-        "serving at {}, listening on UDP {}, keys {}, buffer {} bytes",
-        mount.point().display(),
-        config.listen,
-        names(&config.keys),
-        config.buffer_size
-    );
+    let mut mount = mount(&config, &manager, supervisor, &progress, &tree)?;
+    let confining = Confining {
+        wanted: config.confinement,
+        extent: extent(&config, &mount),
+        socket: socket.as_raw_fd(),
+    };
+    // Before any other thread, because the threads inherit what confines this one.
+    status.confined.set(confining.begin(&config)?).ok();
+    supervisor.heed_signals()?;
+    mount.serve()?;
 
     let admit = Admit::new(config.keys, start.micros(), config.accept);
-    let output = Output { health, buffer };
+    qrng::wipe_stack();
+    let output = Output {
+        health: Arc::clone(&status.health),
+        buffer: Arc::clone(&status.buffer),
+    };
     let receiver = Receiver::new(
         socket,
         admit,
         bound,
         output,
-        link,
+        Arc::clone(&status.link),
         progress.stage("receive"),
     );
+    let (go, confined) = channel();
     supervisor.spawn("receive", move || {
         prefer_throughput();
+        // Nothing is admitted before all threads are confined.
+        confined.recv()?;
         receiver.run()
     })?;
     supervisor.spawn("watch", move || watch::run(&status, &tree))?;
     let manager = Arc::new(manager);
-    manager.ready(&format!("serving at {}", mount.point().display()));
     supervisor.feed_watchdog(&manager, progress)?;
+    confining.finish()?;
+    go.send(()).context("thread receive has ended")?;
+    info!(
+        "serving at {}, listening on UDP {}, keys {keys}, buffer {} bytes",
+        mount.point().display(),
+        config.listen,
+        config.buffer_size
+    );
+    manager.ready(&format!("serving at {}", mount.point().display()));
 
     let ending = supervisor.wait();
     manager.stopping();
@@ -151,6 +154,86 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         return Ok(ExitCode::FAILURE);
     }
     Ok(result)
+}
+
+/// What the status document tells of, the tests and the buffer among it.
+fn status(config: &Config) -> anyhow::Result<Status> {
+    let buffer = Buffer::new(config.buffer_size, config.overflow).with_context(|| {
+        format!(
+            "no memory for a buffer of {} bytes; set `buffer.size` lower",
+            config.buffer_size
+        )
+    })?;
+    let buffer = Arc::new(buffer);
+    let directory = &config.runtime_directory;
+    let health = Health::new(config.health, Arc::clone(&buffer), directory)?;
+    Ok(Status {
+        link: Arc::new(Link::new(Instant::now())),
+        clear_request: ClearRequest::new(directory),
+        buffer,
+        health: Arc::new(health),
+        rates: Arc::default(),
+        stall_limit_s: config.stall_limit_s,
+        confined: OnceLock::new(),
+    })
+}
+
+/// How far this gateway can be confined.
+fn extent(config: &Config, mount: &Mount) -> Extent {
+    if mount.resumed() {
+        Extent::Whole(Some(mount.point().to_owned()))
+    } else if config.mount_helper.is_some() {
+        Extent::Whole(None)
+    } else {
+        Extent::mounting()
+    }
+}
+
+/// What is done to confine this process, in two steps.
+struct Confining {
+    wanted: Confinement,
+    extent: Extent,
+    socket: RawFd,
+}
+
+impl Confining {
+    /// Before the process has any other thread.
+    fn begin(&self, config: &Config) -> anyhow::Result<Confined> {
+        if self.wanted == Confinement::OffInsecure {
+            Process::Gateway.tell_off();
+            return Ok(Confined {
+                gateway: self.wanted.name(),
+                landlock: None,
+            });
+        }
+        let directory = &config.runtime_directory;
+        let landlock = confine::privileges_and_files(&self.extent, directory)?;
+        match (&self.extent, landlock) {
+            (Extent::Whole(_), Some(version)) => {
+                info!("confined, with version {version} of Landlock");
+            }
+            (Extent::Fusermount, _) => warn!(
+                "the gateway is not confined, because it unmounts by fusermount3, which must gain privileges: \
+                 set `mount-helper` and have qrng-mount mount for it"
+            ),
+            _ => warn!(
+                "the gateway is confined without Landlock and with CAP_SYS_ADMIN, because it unmounts by itself: \
+                 set `mount-helper` and have qrng-mount mount for it"
+            ),
+        }
+        Ok(Confined {
+            gateway: self.extent.name(),
+            landlock,
+        })
+    }
+
+    /// When all threads have started.
+    fn finish(&self) -> anyhow::Result<()> {
+        if self.wanted == Confinement::Enforced {
+            confine::system_calls(&self.extent, self.socket)?;
+        }
+        Ok(())
+    }
 }
 
 fn names(keys: &[GatewayKey]) -> String {
@@ -183,7 +266,7 @@ fn mount(
         }
     }
     let Some(helper) = &config.mount_helper else {
-        return Ok(Mount::start(options, Arc::clone(tree))?);
+        return Ok(Mount::new(options, Arc::clone(tree))?);
     };
     let handed = Handed::New(handover::ask(helper)?);
     let mount = Mount::adopt(options, handed, Arc::clone(tree))?;

@@ -213,6 +213,7 @@ mod tests {
             buffer,
             rates: Rates::default().into(),
             stall_limit_s,
+            confined: std::sync::OnceLock::new(),
         }
     }
 

@@ -32,7 +32,8 @@ mod day;
 mod file;
 
 pub use calendar::{
-    CalendarDay, CalendarFiles, CollectorKeys, ERASED, GatewayKeys, MOST_DAYS, generate_calendar,
+    CalendarDay, CalendarFiles, CollectorKeys, ERASED, GatewayKeys, MOST_DAYS, ends_soon,
+    generate_calendar,
 };
 pub use day::{Day, NoDay};
 
@@ -235,10 +236,10 @@ pub struct CollectorKey {
     day: Option<Day>,
 }
 
-/// The gateway's half of a pair: opens what its collector seals.
+/// The gateway's half of a pair: opens what its collector seals. The secrets are boxed, so that moving it leaves no copy behind.
 pub struct GatewayKey {
-    private: Zeroizing<[u8; PRIVATE_LEN]>,
-    pub(crate) psk: Zeroizing<[u8; PSK_LEN]>,
+    private: Box<Zeroizing<[u8; PRIVATE_LEN]>>,
+    pub(crate) psk: Box<Zeroizing<[u8; PSK_LEN]>>,
     pub(crate) announcement_mac: Mac,
     id: KeyId,
     day: Option<Day>,
@@ -301,7 +302,7 @@ impl GatewayKey {
         let unusable = KeyError::Unusable {
             name: "private-key",
         };
-        let mut private = Zeroizing::new([0; PRIVATE_LEN]);
+        let mut private = Box::new(Zeroizing::new([0; PRIVATE_LEN]));
         if file.key.len() != private.len() {
             return Err(unusable);
         }
@@ -311,7 +312,10 @@ impl GatewayKey {
         Ok(key)
     }
 
-    fn new(private: Zeroizing<[u8; PRIVATE_LEN]>, psk: Zeroizing<[u8; PSK_LEN]>) -> Option<Self> {
+    fn new(
+        private: Box<Zeroizing<[u8; PRIVATE_LEN]>>,
+        psk: Zeroizing<[u8; PSK_LEN]>,
+    ) -> Option<Self> {
         let public = suite::public_of(&suite::private_from_bytes(&private)?);
         let id = KeyId::derive(&psk, &suite::public_to_bytes(&public));
         Some(GatewayKey {
@@ -320,7 +324,7 @@ impl GatewayKey {
             series: id,
             announcement_mac: announcement_mac(&psk),
             private,
-            psk,
+            psk: Box::new(psk),
         })
     }
 

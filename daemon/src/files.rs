@@ -55,7 +55,8 @@ pub fn overwrite_secret(
 ) -> Result<usize, FileError> {
     let file = open_secret(path, true)?;
     let failed = |what| fail(path, what);
-    let parts = parts(&*read_text(&file).map_err(failed)?).map_err(failed)?;
+    let text = read_text(&file).map_err(failed)?;
+    let parts = parts(&text).map_err(failed)?;
     for part in &parts {
         let bytes = vec![with; part.len()];
         file.write_all_at(&bytes, part.start as u64)
@@ -242,7 +243,7 @@ mod tests {
         let error = overwrite_secret(&path, b'x', |_| Err("is odd".into()));
         assert!(error.unwrap_err().to_string().ends_with("key: is odd"));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(overwrite_secret(&path, b'x', |_| Ok(vec![0..1])).is_err());
+        assert!(overwrite_secret(&path, b'x', |_| Ok(vec![0..1, 1..2])).is_err());
         assert_eq!(fs::read(&path).unwrap(), b"xxx two xxxxx");
     }
 

@@ -27,4 +27,4 @@ pub use manager::Manager;
 pub use process::{follow, init_log, protect_memory};
 pub use progress::{Progress, Pulse};
 pub use psk::{PSK_REMEDY, PSK_VARIABLE, Psk};
-pub use supervisor::{Ending, Supervisor};
+pub use supervisor::{Ending, Hangups, Supervisor};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, unbounded};
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::{Manager, Progress};
@@ -58,14 +58,34 @@ impl Supervisor {
     /// # Errors
     /// The kernel refuses the signal mask or the thread.
     pub fn new() -> io::Result<Self> {
-        let signals = block()?;
         let supervisor = Self::told();
-        let teller = supervisor.tell.clone();
+        supervisor.listen(block(ENDING)?, None)?;
+        Ok(supervisor)
+    }
+
+    /// The same, and SIGHUP is told by [`Hangups`] instead of ending the process.
+    ///
+    /// # Errors
+    /// The kernel refuses the signal mask or the thread.
+    pub fn with_hangups() -> io::Result<(Self, Hangups)> {
+        let supervisor = Self::told();
+        // One more while one is being acted on is enough: what is read then is new.
+        let (tell, hangups) = bounded(1);
+        supervisor.listen(block(ENDING_AND_HANGUP)?, Some(tell))?;
+        Ok((supervisor, Hangups(hangups)))
+    }
+
+    fn listen(&self, signals: SigSet, hangups: Option<Sender<()>>) -> io::Result<()> {
+        let teller = self.tell.clone();
         thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
                 let mut asked: Option<Instant> = None;
                 while let Ok(signal) = signals.wait() {
+                    if let (Signal::SIGHUP, Some(hangups)) = (signal, &hangups) {
+                        let _ = hangups.try_send(());
+                        continue;
+                    }
                     match asked {
                         None => {
                             asked = Some(Instant::now());
@@ -76,17 +96,17 @@ impl Supervisor {
                     }
                 }
             })?;
-        Ok(supervisor)
+        Ok(())
     }
 
-    /// For a process that another one ends: SIGTERM and SIGINT do nothing. A terminal and a service
+    /// For a process that another one ends: SIGTERM, SIGINT and SIGHUP do nothing. A terminal and a service
     /// manager send them to all processes of a group, and then the other one decides. To be called
     /// before the process has any other thread.
     ///
     /// # Errors
     /// The kernel refuses the signal mask.
     pub fn without_signals() -> io::Result<Self> {
-        block()?;
+        block(ENDING_AND_HANGUP)?;
         Ok(Self::told())
     }
 
@@ -158,13 +178,27 @@ impl Supervisor {
     }
 }
 
-/// Keeps SIGTERM and SIGINT from this thread and all that it starts.
-fn block() -> io::Result<SigSet> {
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGTERM);
-    signals.add(Signal::SIGINT);
-    signals.thread_block()?;
-    Ok(signals)
+/// Each SIGHUP, one after the other; several before it is asked for are one.
+#[derive(Debug)]
+pub struct Hangups(Receiver<()>);
+
+impl Hangups {
+    /// Waits for the next; false if there can be none any more.
+    pub fn wait(&self) -> bool {
+        self.0.recv().is_ok()
+    }
+}
+
+/// Signals that end a daemon.
+const ENDING: &[Signal] = &[Signal::SIGTERM, Signal::SIGINT];
+/// The same, and the one at which a daemon reads its files anew.
+const ENDING_AND_HANGUP: &[Signal] = &[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+
+/// Keeps signals from this thread and all that it starts.
+fn block(signals: &[Signal]) -> io::Result<SigSet> {
+    let set: SigSet = signals.iter().copied().collect();
+    set.thread_block()?;
+    Ok(set)
 }
 
 #[cfg(test)]

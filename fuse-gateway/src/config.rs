@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use qrng::keys::GatewayKey;
 use qrng::report::Kinds;
 use qrng::units::Amount;
-use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_secret, read_toml};
+use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_toml};
 use serde::Deserialize;
 
 use crate::buffer::Overflow;
 use crate::health::Testing;
+use crate::keyring::Loaded;
 
 /// Smallest buffer, in bytes: one slab holds 64 KiB.
 const BUFFER_MIN: u64 = 64 * 1024;
@@ -26,13 +26,15 @@ pub struct Config {
     /// UDP address to receive on.
     pub listen: SocketAddr,
     /// Keys of the collectors that may feed this gateway.
-    pub keys: Vec<GatewayKey>,
+    pub keys: Loaded,
     /// Where the files appear.
     pub mount: PathBuf,
     /// Socket of the helper that mounts for this gateway; none: it mounts by itself.
     pub mount_helper: Option<PathBuf>,
     /// Where the restart bound is kept.
     pub runtime_directory: PathBuf,
+    /// Where it is kept over a reboot; none: it is not.
+    pub state_directory: Option<PathBuf>,
     /// Kinds of noise source whose bytes are served.
     pub accept: Kinds,
     /// Seconds without a verified packet after which a waiting read fails; none: it waits.
@@ -60,6 +62,7 @@ struct Raw {
     mount_helper: Option<PathBuf>,
     #[serde(default = "default_runtime_directory")]
     runtime_directory: PathBuf,
+    state_directory: Option<PathBuf>,
     #[serde(default)]
     accept_simulated: bool,
     stall_limit: Option<u64>,
@@ -139,6 +142,8 @@ pub struct Environment {
     pub overflow: Option<String>,
     /// `QRNG_HMAC_SECRET_KEY`: replaces the pre-shared key of every key file.
     pub psk: Psk,
+    /// `STATE_DIRECTORY`, which a service manager sets: the state directory unless the file names one.
+    pub state_directory: Option<PathBuf>,
 }
 
 impl Environment {
@@ -149,6 +154,9 @@ impl Environment {
             buffer_size: get("QRNG_BUFFER_SIZE"),
             overflow: get("QRNG_BUFFER_OVERFLOW_POLICY"),
             psk: Psk::from_environment(),
+            // systemd.exec(5): several are separated by colons.
+            state_directory: get("STATE_DIRECTORY")
+                .and_then(|all| Some(PathBuf::from(all.split(':').next()?))),
         }
     }
 }
@@ -170,8 +178,12 @@ impl Config {
             format_args!("give an address and port, such as \"0.0.0.0:4790\" or \"[::]:4790\", instead of {:?}", raw.listen),
         );
         let keys = load_keys(file, &raw.keys, environment, &mut problems);
+        let state_directory = raw
+            .state_directory
+            .or_else(|| environment.state_directory.clone());
         let paths = [
             ("mount", Some(&raw.mount)),
+            ("state-directory", state_directory.as_ref()),
             ("mount-helper", raw.mount_helper.as_ref()),
             ("runtime-directory", Some(&raw.runtime_directory)),
         ];
@@ -184,11 +196,31 @@ impl Config {
                 );
             }
         }
-        if raw.runtime_directory.starts_with(&raw.mount) {
-            problems.add(
+        for (key, path, other) in [
+            (
                 "runtime-directory",
-                "lies inside the mount",
-                "choose a directory outside it, such as /run/qrng-gateway",
+                Some(&raw.runtime_directory),
+                "/run/qrng-gateway",
+            ),
+            (
+                "state-directory",
+                state_directory.as_ref(),
+                "/var/lib/qrng-gateway",
+            ),
+        ] {
+            if path.is_some_and(|path| path.starts_with(&raw.mount)) {
+                problems.add(
+                    key,
+                    "lies inside the mount",
+                    format_args!("choose a directory outside it, such as {other}"),
+                );
+            }
+        }
+        if state_directory.as_ref() == Some(&raw.runtime_directory) {
+            problems.add(
+                "state-directory",
+                "is the runtime directory, too",
+                "name another one, on a disk, such as /var/lib/qrng-gateway",
             );
         }
         if let Some(s) = raw.stall_limit
@@ -229,6 +261,7 @@ impl Config {
                 mount: raw.mount,
                 mount_helper: raw.mount_helper,
                 runtime_directory: raw.runtime_directory,
+                state_directory,
                 accept,
                 stall_limit_s: raw.stall_limit,
                 allow_other: raw.allow_other,
@@ -247,7 +280,7 @@ fn load_keys(
     paths: &[PathBuf],
     environment: &Environment,
     problems: &mut Problems,
-) -> Vec<GatewayKey> {
+) -> Loaded {
     if paths.is_empty() {
         problems.add(
             "keys",
@@ -256,31 +289,16 @@ fn load_keys(
         );
     }
     let psk = environment.psk.check(problems);
-    let mut keys: Vec<GatewayKey> = Vec::new();
-    for path in paths.iter().map(|path| path_in(file, path)) {
-        let key = read_secret(&path)
-            .map_err(|e| e.to_string())
-            .and_then(|text| {
-                GatewayKey::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
-            });
-        let Some(key) = problems.keep("keys", key, "name a gateway key file made by `qrng keygen`")
-        else {
-            continue;
-        };
-        let key = match &psk {
-            Some(psk) => key.with_psk(psk.clone()),
-            None => key,
-        };
-        if keys.iter().any(|k| k.key_id() == key.key_id()) {
-            problems.add(
-                "keys",
-                format_args!("{} is there twice (key {})", path.display(), key.key_id()),
-                "name each key file once",
-            );
-        }
-        keys.push(key);
+    let mut loaded = Loaded::default();
+    for path in paths {
+        let added = loaded.add(path_in(file, path), psk.as_ref());
+        problems.keep(
+            "keys",
+            added,
+            "name each gateway key file made by `qrng keygen` once",
+        );
     }
-    keys
+    loaded
 }
 
 fn buffer_size(size: &Amount, environment: &Environment, problems: &mut Problems) -> Option<usize> {

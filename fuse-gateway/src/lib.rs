@@ -8,6 +8,7 @@
 //!                      commit        latch
 //!                        │             │
 //!                      link: counters, session, sources ──> status (file), watch (log, rates, cleared alarms)
+//!                      keyring: keys of the day ─────────> watch (erased on file), reload (SIGHUP)
 //! ```
 //!
 //! `unsafe` appears nowhere in this crate.
@@ -22,6 +23,7 @@ pub mod counters;
 pub mod handover;
 pub mod health;
 pub mod kernel;
+pub mod keyring;
 pub mod link;
 pub mod receive;
 pub mod status;
@@ -30,7 +32,7 @@ pub mod watch;
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,16 +40,16 @@ use std::time::Instant;
 use anyhow::Context;
 use log::{error, info, warn};
 use nix::unistd::{getegid, geteuid};
-use qrng::keys::GatewayKey;
 use qrng_daemon::descriptors::handed_over;
-use qrng_daemon::{Ending, Manager, Progress, Supervisor};
+use qrng_daemon::{Ending, Hangups, Manager, Progress, Supervisor};
 
 use crate::admit::{Admit, AdvanceBound};
-use crate::bound::{BoundFile, StartBound};
+use crate::bound::{BoundFile, Durable, StartBound};
 use crate::buffer::Buffer;
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::health::{ClearRequest, Health};
 use crate::kernel::{Handed, LoopEnd, Mount, MountOptions};
+use crate::keyring::Keyring;
 use crate::link::Link;
 use crate::receive::{Output, Receiver, now_us};
 use crate::status::Status;
@@ -57,18 +59,34 @@ use crate::watch::Rates;
 /// The name under which the service manager keeps the mount's connection for the next run.
 const KEPT: &str = "mount";
 
+/// Where the keys are read anew when SIGHUP asks for that.
+#[derive(Debug)]
+pub struct Reload {
+    /// Tells of each SIGHUP.
+    pub hangups: Hangups,
+    /// The configuration file.
+    pub file: PathBuf,
+    /// The process's environment.
+    pub environment: Environment,
+}
+
 /// Runs the gateway until a signal asks it to end, or a part of it fails.
 ///
 /// # Errors
 /// Something that cannot be set up: the text says what and how to mend it. Nothing is left behind.
-pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> {
+pub fn run(
+    mut config: Config,
+    supervisor: &Supervisor,
+    reload: Reload,
+) -> anyhow::Result<ExitCode> {
     let manager = Manager::from_environment().context("NOTIFY_SOCKET cannot be used")?;
     let progress = Arc::new(Progress::default());
     prepare_directory(&config.runtime_directory)?;
     // The socket comes first: it is what a second gateway on this host is refused by, and once it
     // is ours no earlier run can accept anything any more.
     let socket = receive::open(config.listen, config.receive_buffer)?;
-    let mut bound = BoundFile::open(&config.runtime_directory)?;
+    let durable = durable(config.state_directory.as_deref())?;
+    let mut bound = BoundFile::open(&config.runtime_directory, durable.clone())?;
     let start = bound.load(now_us())?;
     tell_bound(start);
     if let StartBound::Fresh(bound_us) = start {
@@ -76,6 +94,8 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         // failure is told by the file itself, and refuses every packet until it is mended.
         let _ = bound.advance(bound_us);
     }
+    let keys = config.keys.names(now_us());
+    let keyring = Arc::new(Keyring::new(std::mem::take(&mut config.keys)));
     let buffer = Arc::new(
         Buffer::new(config.buffer_size, config.overflow).with_context(|| {
             format!(
@@ -97,6 +117,8 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         buffer: Arc::clone(&buffer),
         health: Arc::clone(&health),
         rates: Arc::clone(&rates),
+        keyring: Arc::clone(&keyring),
+        durable: durable.clone(),
         stall_limit_s: config.stall_limit_s,
     });
     let document = Arc::clone(&status);
@@ -108,14 +130,14 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
     ));
     let mount = mount(&config, &manager, supervisor, &progress, &tree)?;
     info!(
-        "serving at {}, listening on UDP {}, keys {}, buffer {} bytes",
+        "serving at {}, listening on UDP {}, keys {keys}, buffer {} bytes",
         mount.point().display(),
         config.listen,
-        names(&config.keys),
         config.buffer_size
     );
 
-    let admit = Admit::new(config.keys, start.micros(), config.accept);
+    // Its keys come from the keyring.
+    let admit = Admit::new(Vec::new(), start.micros(), config.accept);
     let output = Output { health, buffer };
     let receiver = Receiver::new(
         socket,
@@ -123,9 +145,11 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         bound,
         output,
         link,
+        Arc::clone(&keyring),
         progress.stage("receive"),
     );
     supervisor.spawn("receive", move || receiver.run())?;
+    supervisor.spawn("reload", move || reload.run(&keyring))?;
     supervisor.spawn("watch", move || watch::run(&status, &tree))?;
     let manager = Arc::new(manager);
     manager.ready(&format!("serving at {}", mount.point().display()));
@@ -143,6 +167,9 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
             ExitCode::FAILURE
         }
     };
+    if let Some(durable) = durable {
+        durable.settle();
+    }
     if let Err(e) = mount.stop() {
         error!("{e}");
         return Ok(ExitCode::FAILURE);
@@ -150,9 +177,33 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
     Ok(result)
 }
 
-fn names(keys: &[GatewayKey]) -> String {
-    let names: Vec<_> = keys.iter().map(|key| key.key_id().to_string()).collect();
-    names.join(", ")
+impl Reload {
+    /// Reads the key files anew at each SIGHUP. What cannot be used changes nothing.
+    fn run(self, keyring: &Keyring) -> anyhow::Result<()> {
+        while self.hangups.wait() {
+            match Config::load(&self.file, &self.environment) {
+                Ok(config) => {
+                    let names = config.keys.names(now_us());
+                    keyring.replace(config.keys);
+                    info!("SIGHUP: keys {names}; other settings need a restart");
+                }
+                Err(e) => error!("SIGHUP: the keys stay as they were: {e}"),
+            }
+        }
+        anyhow::bail!("nobody listens for SIGHUP any more")
+    }
+}
+
+/// The restart bound on disk.
+fn durable(directory: Option<&Path>) -> anyhow::Result<Option<Arc<Durable>>> {
+    let Some(directory) = directory else {
+        warn!(
+            "no state-directory: after a reboot with a clock that is behind, packets recorded before could be accepted again; \
+             set state-directory = \"/var/lib/qrng-gateway\""
+        );
+        return Ok(None);
+    };
+    Ok(Some(Arc::new(Durable::open(directory)?)))
 }
 
 /// The mount: the one that was kept from the last run, one that the helper makes, or one's own.
@@ -230,18 +281,23 @@ fn prepare_directory(path: &Path) -> anyhow::Result<()> {
 }
 
 fn tell_bound(start: StartBound) {
+    let ahead_s = start.micros().saturating_sub(now_us()) / 1_000_000;
     match start {
-        StartBound::Kept(bound_us) => {
-            let ahead_s = bound_us.saturating_sub(now_us()) / 1_000_000;
-            if ahead_s > 10 {
-                warn!(
-                    "packets are refused for {ahead_s} s: the last run accepted later ones, so the clock was set back; \
-                     set it right, or wait"
-                );
-            }
-        }
+        StartBound::Kept(_) if ahead_s > 10 => warn!(
+            "packets are refused for {ahead_s} s: the last run accepted later ones, so the clock was set back; \
+             set it right, or wait"
+        ),
+        StartBound::Stored(_) if ahead_s > 60 => warn!(
+            "packets are refused until the clock has gone on by {ahead_s} s: before the reboot later ones were accepted, so it \
+             is behind; set it right"
+        ),
+        StartBound::Stored(_) if ahead_s > 0 => info!(
+            "packets are refused for {ahead_s} s: before the reboot some may have been accepted that far ahead"
+        ),
+        StartBound::Kept(_) | StartBound::Stored(_) => {}
         StartBound::Fresh(_) => info!(
-            "first start since boot: packets stamped within the next 5 s are refused, because an earlier run may have accepted them"
+            "first start, as far as is known: packets stamped within the next 5 s are refused, because an earlier run may have \
+             accepted them"
         ),
     }
 }

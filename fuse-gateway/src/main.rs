@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use log::{error, info, warn};
 use qrng_daemon::{DaemonArgs, Supervisor, init_log, protect_memory};
+use qrng_gateway::Reload;
 use qrng_gateway::args::GatewayArgs;
 use qrng_gateway::config::{Config, Environment};
 
@@ -21,15 +22,21 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
-    let supervisor = Supervisor::new()?;
+    let (supervisor, hangups) = Supervisor::with_hangups()?;
     args.follow_parent()?;
     if let Err(e) = protect_memory() {
         warn!("keys and entropy could end up in a core dump: {e}");
     }
-    let config = Config::load(&args.config, &Environment::read())?;
+    let environment = Environment::read();
+    let config = Config::load(&args.config, &environment)?;
     if args.check {
         info!("{} is valid", args.config.display());
         return Ok(ExitCode::SUCCESS);
     }
-    qrng_gateway::run(config, &supervisor)
+    let reload = Reload {
+        hangups,
+        file: args.config.clone(),
+        environment,
+    };
+    qrng_gateway::run(config, &supervisor, reload)
 }

@@ -30,6 +30,23 @@ pub const ERASED: u8 = b'x';
 /// The most days of a calendar: three years. A collector's file is then 2.8 MB long.
 pub const MOST_DAYS: u32 = 1098;
 
+/// So few days of keys left are worth a warning.
+const FEW_DAYS: i64 = 14;
+
+/// That the keys named by `what` end soon, or have ended, and what to do; none if there is time.
+#[must_use]
+pub fn ends_soon(what: &str, last: Day, today: Day) -> Option<String> {
+    let when = match last.days_after(today) {
+        ..0 => format!("{what} ended on {last}, and there is no key for today"),
+        0 => format!("{what} end today, {last}"),
+        left if left < FEW_DAYS => format!("{what} end in {left} days, on {last}"),
+        _ => return None,
+    };
+    Some(format!(
+        "{when}: make a new calendar with `qrng keygen --days N`"
+    ))
+}
+
 /// The keys of a collector's file: one, or one for each day.
 #[derive(Debug)]
 pub struct CollectorKeys(Vec<CollectorKey>);
@@ -117,6 +134,12 @@ impl CollectorKeys {
         self.0.last().and_then(CollectorKey::day)
     }
 
+    /// The day of the key with this id; none if it is for every day, or not here.
+    #[must_use]
+    pub fn day_of(&self, id: KeyId) -> Option<Day> {
+        self.0.iter().find(|key| key.key_id() == id)?.day()
+    }
+
     fn first(&self) -> &CollectorKey {
         // There is always one: a calendar without days is refused.
         &self.0[0]
@@ -146,7 +169,7 @@ impl GatewayKeys {
             if !day.destroyed {
                 let secrets = line.secrets()?;
                 let name = "private-key";
-                let mut private = Zeroizing::new([0; PRIVATE_LEN]);
+                let mut private = Box::new(Zeroizing::new([0; PRIVATE_LEN]));
                 private.copy_from_slice(&secrets.key);
                 let key = GatewayKey::new(private, secrets.psk);
                 let mut key = key.ok_or(KeyError::Unusable { name })?;

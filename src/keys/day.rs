@@ -44,6 +44,12 @@ impl Day {
         other.0.checked_sub(self.0)
     }
 
+    /// Days from `other` to `self`, less than 0 if `other` is later.
+    #[must_use]
+    pub fn days_after(self, other: Self) -> i64 {
+        i64::from(self.0) - i64::from(other.0)
+    }
+
     /// The first microsecond of the day.
     #[must_use]
     pub fn start_us(self) -> u64 {

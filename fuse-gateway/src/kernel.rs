@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::libc::O_NONBLOCK;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use qrng_daemon::{Progress, Pulse};
+use qrng_daemon::{Progress, Pulse, prefer_throughput};
 use thiserror::Error;
 
 use self::connection::Connection;
@@ -376,6 +376,7 @@ impl Thread {
             if self.serves {
                 shared.answer_all(&mut self.desk, &self.pulse)
             } else {
+                prefer_throughput();
                 shared.serve_waiting(&mut self.desk, &self.pulse);
                 Ok(())
             }

@@ -41,7 +41,7 @@ use anyhow::Context;
 use log::{error, info, warn};
 use nix::unistd::{getegid, geteuid};
 use qrng_daemon::descriptors::handed_over;
-use qrng_daemon::{Ending, Hangups, Manager, Progress, Supervisor};
+use qrng_daemon::{Ending, Hangups, Manager, Progress, Supervisor, prefer_throughput};
 
 use crate::admit::{Admit, AdvanceBound};
 use crate::bound::{BoundFile, Durable, StartBound};
@@ -148,7 +148,10 @@ pub fn run(
         Arc::clone(&keyring),
         progress.stage("receive"),
     );
-    supervisor.spawn("receive", move || receiver.run())?;
+    supervisor.spawn("receive", move || {
+        prefer_throughput();
+        receiver.run()
+    })?;
     supervisor.spawn("reload", move || reload.run(&keyring))?;
     supervisor.spawn("watch", move || watch::run(&status, &tree))?;
     let manager = Arc::new(manager);

@@ -13,6 +13,7 @@ use getrandom::rand_core::UnwrapErr;
 use proptest::prelude::*;
 use qrng::keys::{CalendarFiles, CollectorKeys, Day, GatewayKeys, generate_calendar};
 use qrng::report::{Kind, Kinds};
+use qrng::session::ROW;
 use qrng_collector::acquire::Cut;
 use qrng_collector::block::Batch;
 use qrng_collector::epoch::{EpochError, Epochs};
@@ -233,14 +234,17 @@ impl World {
     }
 
     /// Gives packets to the gateway.
-    fn deliver(&mut self, packets: Vec<Vec<u8>>) {
+    fn deliver(&mut self, mut packets: Vec<Vec<u8>>) {
         let now_us = self.gateways_us() + SECOND;
-        for mut packet in packets {
-            let verdict = self.admit.datagram(&mut packet, now_us, &mut self.bound);
-            if let Ok(Admitted::Bytes { bytes, .. }) = verdict {
-                let number = u64::from_be_bytes(*bytes.first_chunk().unwrap());
-                assert!(number <= self.number, "number {number} was never sent");
-                assert!(self.admitted.insert(number), "number {number} came twice");
+        for row in packets.chunks_mut(ROW) {
+            let datagrams = row.iter_mut().map(Vec::as_mut_slice);
+            for looked in self.admit.look_at(datagrams, now_us).into_iter().flatten() {
+                let verdict = self.admit.judge(looked, now_us, &mut self.bound);
+                if let Ok(Admitted::Bytes { bytes, .. }) = verdict {
+                    let number = u64::from_be_bytes(*bytes.first_chunk().unwrap());
+                    assert!(number <= self.number, "number {number} was never sent");
+                    assert!(self.admitted.insert(number), "number {number} came twice");
+                }
             }
         }
     }

@@ -42,9 +42,14 @@ impl World {
         Sealer::start(self.collector.at(at_us), 0, self.epoch, &mut rng).unwrap()
     }
 
+    fn judge<'d>(&mut self, datagram: &'d mut [u8], now_us: u64) -> Result<Admitted<'d>, Reject> {
+        let looked = self.admit.look_at(std::iter::once(datagram), now_us);
+        let looked = looked.into_iter().flatten().next().unwrap();
+        self.admit.judge(looked, now_us, &mut self.file)
+    }
+
     fn take(&mut self, mut datagram: Vec<u8>, now_us: u64) -> Result<(), Reject> {
-        let verdict = self.admit.datagram(&mut datagram, now_us, &mut self.file);
-        verdict.map(|_| ())
+        self.judge(&mut datagram, now_us).map(|_| ())
     }
 }
 
@@ -206,7 +211,7 @@ fn reports_of_a_calendar_have_one_name_on_every_day() {
         let mut sealer = world.session(now);
         world.take(announcement(&sealer, now), now).unwrap();
         let mut report = sealed(&mut sealer, now, Content::Report);
-        match world.admit.datagram(&mut report, now, &mut world.file) {
+        match world.judge(&mut report, now) {
             Ok(Admitted::Report { series, .. }) => names.insert(series),
             other => panic!("{other:?}"),
         };

@@ -13,10 +13,17 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::process::{ExitCode, exit};
 
+use getrandom::SysRng;
+use getrandom::rand_core::UnwrapErr;
 use libc::c_long;
+use qrng::keys::{CollectorKeys, Day, generate_calendar};
+use qrng_collector::acquire::Cut;
+use qrng_collector::block::Batch;
 use qrng_collector::confine::needs::Needs;
 use qrng_collector::confine::socket::deaf;
 use qrng_collector::confine::{SenderHandles, reader_with, sender_calls, sender_privileges};
+use qrng_collector::epoch::{EpochError, Epochs};
+use qrng_collector::seal::{Seal, notice_room};
 
 /// What a sender has open.
 struct Handles {
@@ -93,6 +100,47 @@ fn confine(process: &str, handles: &Handles) {
     reader_with(&needs).expect("confinement");
 }
 
+/// The epoch file of this descriptor, written as the sender writes its own.
+struct Descriptor(RawFd, u64);
+
+impl Epochs for Descriptor {
+    fn next(&mut self, now_us: u64) -> Result<u64, EpochError> {
+        self.1 = now_us.max(self.1 + 1);
+        let bytes = self.1.to_be_bytes();
+        // SAFETY: the kernel reads as many bytes as there are.
+        let written = unsafe { libc::pwrite(self.0, bytes.as_ptr().cast(), bytes.len(), 0) };
+        // SAFETY: takes numbers only.
+        let synced = unsafe { libc::fdatasync(self.0) };
+        match (written, synced) {
+            (8, 0) => Ok(self.1),
+            _ => Err(EpochError::File("epoch".into(), io::Error::last_os_error())),
+        }
+    }
+}
+
+/// Seals over midnight: two sessions are started and announced.
+fn change_day(epochs: RawFd) -> io::Result<()> {
+    let cut = Cut {
+        full: 100,
+        least: 17,
+    };
+    let first = Day::of_us(1_800_000_000_000_000);
+    let files = generate_calendar(first, 3, &mut UnwrapErr(SysRng)).ok_or(io::ErrorKind::Other)?;
+    let keys = CollectorKeys::parse(&files.collector).map_err(io::Error::other)?;
+    let (epochs, rng) = (Box::new(Descriptor(epochs, 0)), UnwrapErr(SysRng));
+    let seal = Seal::start(vec![keys], cut, epochs, rng, first.start_us());
+    let mut seal = seal.map_err(io::Error::other)?;
+    let mut batch = Batch::new(notice_room(cut));
+    for (at_us, count) in [(first.end_us() - 1, 2), (first.end_us(), 1)] {
+        let announced = seal.announce(0, at_us, &mut batch);
+        announced.map_err(io::Error::other)?;
+        if batch.count() != count {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+    }
+    Ok(())
+}
+
 /// Makes the call. Arguments that do not matter are such that it would fail in another way.
 fn make(call: &str, handles: &Handles) -> io::Result<()> {
     let (socket, pipe, epochs) = (
@@ -116,6 +164,7 @@ fn make(call: &str, handles: &Handles) -> io::Result<()> {
     let (number, arguments): (c_long, [c_long; 6]) = match call {
         // What the sender does.
         "send" => return message(socket, handles.address, 0),
+        "change-day" => return change_day(epochs),
         "read-pipe" => (libc::SYS_read, [fd(pipe), at, 1, 0, 0, 0]),
         "write-answers" => (libc::SYS_write, [fd(answers), at, 1, 0, 0, 0]),
         "write-log" => (libc::SYS_write, [2, at, 0, 0, 0, 0]),

@@ -94,7 +94,12 @@ fn pairs_are_changed_and_no_datagram_is_refused() {
     assert_eq!(chain.status()["keys"].as_array().unwrap().len(), 2);
     flows(&chain);
 
-    // 2: at the collector, which reads keys at its start.
+    // 2: at the collector, which reads keys at its start, and says so to whoever expects otherwise.
+    signal(chain.collector.as_ref().unwrap().id(), Signal::SIGHUP);
+    wait_until("the collector's word", || {
+        chain.log("collector").contains("restart the collector")
+    });
+    flows(&chain);
     install(&chain.path("collector.key"), &collector);
     assert!(chain.stop_collector().unwrap().success());
     chain.start_collector(None, SIMULATOR);

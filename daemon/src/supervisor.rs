@@ -50,33 +50,52 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Takes over SIGTERM and SIGINT. To be called before the process has any other thread,
-    /// because the threads inherit the signal mask. A further signal ends the process at once, if it
-    /// comes a second after the first or later: one death of a parent with several threads is told by
-    /// several signals, and they must not keep the process from ending in order.
+    /// Takes over SIGTERM and SIGINT, and heeds them at once: see [`Supervisor::heed_signals`]. To be called before the process
+    /// has any other thread, because the threads inherit the signal mask.
     ///
     /// # Errors
     /// The kernel refuses the signal mask or the thread.
     pub fn new() -> io::Result<Self> {
+        // Not SIGHUP, which goes on ending a process that does not heed it.
+        set(ENDING).thread_block()?;
         let supervisor = Self::told();
-        supervisor.listen(block(ENDING)?, None)?;
+        supervisor.heed_signals()?;
         Ok(supervisor)
     }
 
-    /// The same, and SIGHUP is told by [`Hangups`] instead of ending the process.
+    /// The same, and SIGHUP is told by [`Hangups`]: see [`Supervisor::heed_hangups`].
     ///
     /// # Errors
     /// The kernel refuses the signal mask or the thread.
     pub fn with_hangups() -> io::Result<(Self, Hangups)> {
-        let supervisor = Self::told();
-        // One more while one is being acted on is enough: what is read then is new.
-        let (tell, hangups) = bounded(1);
-        supervisor.listen(block(ENDING_AND_HANGUP)?, Some(tell))?;
-        Ok((supervisor, Hangups(hangups)))
+        let supervisor = Self::without_signals()?;
+        let hangups = supervisor.heed_hangups()?;
+        Ok((supervisor, hangups))
     }
 
-    fn listen(&self, signals: SigSet, hangups: Option<Sender<()>>) -> io::Result<()> {
-        let teller = self.tell.clone();
+    /// Starts a thread that waits for SIGTERM and SIGINT, also those that came since they were blocked. A further signal ends
+    /// the process at once, if it comes a second after the first or later: one death of a parent with several threads is told
+    /// by several signals, and they must not keep the process from ending in order.
+    ///
+    /// # Errors
+    /// The kernel refuses the thread.
+    pub fn heed_signals(&self) -> io::Result<()> {
+        self.heed(ENDING, None)
+    }
+
+    /// The same, and SIGHUP, which a daemon takes as a request to read its files anew, is told by [`Hangups`].
+    ///
+    /// # Errors
+    /// The kernel refuses the thread.
+    pub fn heed_hangups(&self) -> io::Result<Hangups> {
+        // One more while one is being acted on is enough: what is read then is new.
+        let (tell, hangups) = bounded(1);
+        self.heed(ENDING_AND_HANGUP, Some(tell))?;
+        Ok(Hangups(hangups))
+    }
+
+    fn heed(&self, signals: &[Signal], hangups: Option<Sender<()>>) -> io::Result<()> {
+        let (teller, signals) = (self.tell.clone(), set(signals));
         thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
@@ -99,14 +118,15 @@ impl Supervisor {
         Ok(())
     }
 
-    /// For a process that another one ends: SIGTERM, SIGINT and SIGHUP do nothing. A terminal and a service
-    /// manager send them to all processes of a group, and then the other one decides. To be called
+    /// SIGTERM, SIGINT and SIGHUP do nothing, until [`Supervisor::heed_signals`] if that is called. For a process that another one ends: a
+    /// terminal and a service manager send them to all processes of a group, and then the other one decides. To be called
     /// before the process has any other thread.
     ///
     /// # Errors
     /// The kernel refuses the signal mask.
     pub fn without_signals() -> io::Result<Self> {
-        block(ENDING_AND_HANGUP)?;
+        // Kept from this thread and all that it starts.
+        set(ENDING_AND_HANGUP).thread_block()?;
         Ok(Self::told())
     }
 
@@ -189,16 +209,13 @@ impl Hangups {
     }
 }
 
-/// Signals that end a daemon.
+/// The signals that ask for the end.
 const ENDING: &[Signal] = &[Signal::SIGTERM, Signal::SIGINT];
-/// The same, and the one at which a daemon reads its files anew.
+/// The same, and the one that asks to read files anew.
 const ENDING_AND_HANGUP: &[Signal] = &[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
 
-/// Keeps signals from this thread and all that it starts.
-fn block(signals: &[Signal]) -> io::Result<SigSet> {
-    let set: SigSet = signals.iter().copied().collect();
-    set.thread_block()?;
-    Ok(set)
+fn set(signals: &[Signal]) -> SigSet {
+    signals.iter().copied().collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use qrng::report::Kinds;
 use qrng::units::Amount;
+use qrng_confine::Confinement;
 use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_toml};
 use serde::Deserialize;
 
@@ -49,6 +50,8 @@ pub struct Config {
     pub receive_buffer: usize,
     /// How verified bytes are tested before they are served.
     pub health: Testing,
+    /// Whether the process is confined.
+    pub confinement: Confinement,
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,6 +76,14 @@ struct Raw {
     socket: RawSocket,
     #[serde(default)]
     health: RawHealth,
+    #[serde(default)]
+    confinement: RawConfinement,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawConfinement {
+    gateway: Confinement,
 }
 
 #[derive(Debug, Deserialize)]
@@ -269,6 +280,7 @@ impl Config {
                 overflow,
                 receive_buffer,
                 health,
+                confinement: raw.confinement.gateway,
             }),
             _ => unreachable!("a missing value without a problem"),
         }

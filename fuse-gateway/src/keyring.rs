@@ -157,9 +157,23 @@ impl Keyring {
             files, to_erase, ..
         } = &mut *state;
         to_erase.retain(|gone| match files.iter_mut().find(|file| file.has(gone)) {
-            Some(file) => !file.erase(gone),
+            Some(file) => {
+                let done = file.erase(gone);
+                // The file was read for it.
+                qrng::wipe_stack();
+                !done
+            }
             None => false,
         });
+    }
+
+    /// The files, and whether each is a calendar.
+    pub fn files(&self) -> Vec<(PathBuf, bool)> {
+        let state = self.state();
+        let files = state.files.iter();
+        files
+            .map(|file| (file.path.clone(), !file.days.is_empty()))
+            .collect()
     }
 
     /// What the status shows at a time.

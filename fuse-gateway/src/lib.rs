@@ -11,6 +11,8 @@
 //!                      keyring: keys of the day ─────────> watch (erased on file), reload (SIGHUP)
 //! ```
 //!
+//! Before the first packet is admitted the process is confined ([`confine`]).
+//!
 //! `unsafe` appears nowhere in this crate.
 #![forbid(unsafe_code)]
 
@@ -19,6 +21,7 @@ pub mod args;
 pub mod bound;
 pub mod buffer;
 pub mod config;
+pub mod confine;
 pub mod counters;
 pub mod handover;
 pub mod health;
@@ -31,15 +34,18 @@ pub mod tree;
 pub mod watch;
 
 use std::fs;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use anyhow::Context;
 use log::{error, info, warn};
 use nix::unistd::{getegid, geteuid};
+use qrng_confine::{Confinement, Process};
 use qrng_daemon::descriptors::handed_over;
 use qrng_daemon::{Ending, Hangups, Manager, Progress, Supervisor, prefer_throughput};
 
@@ -47,14 +53,14 @@ use crate::admit::{Admit, AdvanceBound};
 use crate::bound::{BoundFile, Durable, StartBound};
 use crate::buffer::Buffer;
 use crate::config::{Config, Environment};
+use crate::confine::Extent;
 use crate::health::{ClearRequest, Health};
 use crate::kernel::{Handed, LoopEnd, Mount, MountOptions};
 use crate::keyring::Keyring;
 use crate::link::Link;
 use crate::receive::{Output, Receiver, now_us};
-use crate::status::Status;
+use crate::status::{Confined, Status};
 use crate::tree::Tree;
-use crate::watch::Rates;
 
 /// The name under which the service manager keeps the mount's connection for the next run.
 const KEPT: &str = "mount";
@@ -62,8 +68,6 @@ const KEPT: &str = "mount";
 /// Where the keys are read anew when SIGHUP asks for that.
 #[derive(Debug)]
 pub struct Reload {
-    /// Tells of each SIGHUP.
-    pub hangups: Hangups,
     /// The configuration file.
     pub file: PathBuf,
     /// The process's environment.
@@ -79,6 +83,9 @@ pub fn run(
     supervisor: &Supervisor,
     reload: Reload,
 ) -> anyhow::Result<ExitCode> {
+    let keys = config.keys.names(now_us());
+    let keyring = Arc::new(Keyring::new(std::mem::take(&mut config.keys)));
+    // Connected before this process may not connect any more.
     let manager = Manager::from_environment().context("NOTIFY_SOCKET cannot be used")?;
     let progress = Arc::new(Progress::default());
     prepare_directory(&config.runtime_directory)?;
@@ -94,69 +101,62 @@ pub fn run(
         // failure is told by the file itself, and refuses every packet until it is mended.
         let _ = bound.advance(bound_us);
     }
-    let keys = config.keys.names(now_us());
-    let keyring = Arc::new(Keyring::new(std::mem::take(&mut config.keys)));
-    let buffer = Arc::new(
-        Buffer::new(config.buffer_size, config.overflow).with_context(|| {
-            format!(
-                "no memory for a buffer of {} bytes; set `buffer.size` lower",
-                config.buffer_size
-            )
-        })?,
-    );
-    let health = Arc::new(Health::new(
-        config.health,
-        Arc::clone(&buffer),
-        &config.runtime_directory,
-    )?);
-    let link = Arc::new(Link::new(Instant::now()));
-    let rates = Arc::new(Rates::default());
-    let status = Arc::new(Status {
-        link: Arc::clone(&link),
-        clear_request: ClearRequest::new(&config.runtime_directory),
-        buffer: Arc::clone(&buffer),
-        health: Arc::clone(&health),
-        rates: Arc::clone(&rates),
-        keyring: Arc::clone(&keyring),
-        durable: durable.clone(),
-        stall_limit_s: config.stall_limit_s,
-    });
+    let status = Arc::new(status(&config, &keyring, durable.clone())?);
     let document = Arc::clone(&status);
     let tree = Arc::new(Tree::new(
-        Arc::clone(&buffer),
+        Arc::clone(&status.buffer),
         Arc::new(move || document.document()),
         (geteuid().as_raw(), getegid().as_raw()),
         now_us(),
     ));
-    let mount = mount(&config, &manager, supervisor, &progress, &tree)?;
+    let mut mount = mount(&config, &manager, supervisor, &progress, &tree)?;
+    let confining = Confining {
+        wanted: config.confinement,
+        extent: extent(&config, &mount),
+        socket: socket.as_raw_fd(),
+    };
+    // Before any other thread, because the threads inherit what confines this one.
+    let confined = confining.begin(&config, &keyring, &reload)?;
+    status.confined.set(confined).ok();
+    let hangups = supervisor.heed_hangups()?;
+    mount.serve()?;
+
+    // Its keys come from the keyring.
+    let admit = Admit::new(Vec::new(), start.micros(), config.accept);
+    qrng::wipe_stack();
+    let output = Output {
+        health: Arc::clone(&status.health),
+        buffer: Arc::clone(&status.buffer),
+    };
+    let receiver = Receiver::new(
+        socket,
+        admit,
+        bound,
+        output,
+        Arc::clone(&status.link),
+        Arc::clone(&keyring),
+        progress.stage("receive"),
+    );
+    let (go, confined) = channel();
+    supervisor.spawn("receive", move || {
+        prefer_throughput();
+        // Nothing is admitted before all threads are confined.
+        confined.recv()?;
+        receiver.run()
+    })?;
+    supervisor.spawn("reload", move || reload.run(&hangups, &keyring))?;
+    supervisor.spawn("watch", move || watch::run(&status, &tree))?;
+    let manager = Arc::new(manager);
+    supervisor.feed_watchdog(&manager, progress)?;
+    confining.finish()?;
+    go.send(()).context("thread receive has ended")?;
     info!(
         "serving at {}, listening on UDP {}, keys {keys}, buffer {} bytes",
         mount.point().display(),
         config.listen,
         config.buffer_size
     );
-
-    // Its keys come from the keyring.
-    let admit = Admit::new(Vec::new(), start.micros(), config.accept);
-    let output = Output { health, buffer };
-    let receiver = Receiver::new(
-        socket,
-        admit,
-        bound,
-        output,
-        link,
-        Arc::clone(&keyring),
-        progress.stage("receive"),
-    );
-    supervisor.spawn("receive", move || {
-        prefer_throughput();
-        receiver.run()
-    })?;
-    supervisor.spawn("reload", move || reload.run(&keyring))?;
-    supervisor.spawn("watch", move || watch::run(&status, &tree))?;
-    let manager = Arc::new(manager);
     manager.ready(&format!("serving at {}", mount.point().display()));
-    supervisor.feed_watchdog(&manager, progress)?;
 
     let ending = supervisor.wait();
     manager.stopping();
@@ -180,10 +180,106 @@ pub fn run(
     Ok(result)
 }
 
+/// What the status document tells of, the tests and the buffer among it.
+fn status(
+    config: &Config,
+    keyring: &Arc<Keyring>,
+    durable: Option<Arc<Durable>>,
+) -> anyhow::Result<Status> {
+    let buffer = Buffer::new(config.buffer_size, config.overflow).with_context(|| {
+        format!(
+            "no memory for a buffer of {} bytes; set `buffer.size` lower",
+            config.buffer_size
+        )
+    })?;
+    let buffer = Arc::new(buffer);
+    let directory = &config.runtime_directory;
+    let health = Health::new(config.health, Arc::clone(&buffer), directory)?;
+    Ok(Status {
+        link: Arc::new(Link::new(Instant::now())),
+        clear_request: ClearRequest::new(directory),
+        buffer,
+        health: Arc::new(health),
+        rates: Arc::default(),
+        keyring: Arc::clone(keyring),
+        durable,
+        stall_limit_s: config.stall_limit_s,
+        confined: OnceLock::new(),
+    })
+}
+
+/// How far this gateway can be confined.
+fn extent(config: &Config, mount: &Mount) -> Extent {
+    if mount.resumed() {
+        Extent::Whole(Some(mount.point().to_owned()))
+    } else if config.mount_helper.is_some() {
+        Extent::Whole(None)
+    } else {
+        Extent::mounting()
+    }
+}
+
+/// What is done to confine this process, in two steps.
+struct Confining {
+    wanted: Confinement,
+    extent: Extent,
+    socket: RawFd,
+}
+
+impl Confining {
+    /// Before the process has any other thread.
+    fn begin(
+        &self,
+        config: &Config,
+        keyring: &Keyring,
+        reload: &Reload,
+    ) -> anyhow::Result<Confined> {
+        if self.wanted == Confinement::OffInsecure {
+            Process::Gateway.tell_off();
+            return Ok(Confined {
+                gateway: self.wanted.name(),
+                landlock: None,
+            });
+        }
+        let directory = &config.runtime_directory;
+        let more = confine::beyond(
+            config.state_directory.as_deref(),
+            &reload.file,
+            &keyring.files(),
+        );
+        let landlock = confine::privileges_and_files(&self.extent, directory, &more)?;
+        match (&self.extent, landlock) {
+            (Extent::Whole(_), Some(version)) => {
+                info!("confined, with version {version} of Landlock");
+            }
+            (Extent::Fusermount, _) => warn!(
+                "the gateway is not confined, because it unmounts by fusermount3, which must gain privileges: \
+                 set `mount-helper` and have qrng-mount mount for it"
+            ),
+            _ => warn!(
+                "the gateway is confined without Landlock and with CAP_SYS_ADMIN, because it unmounts by itself: \
+                 set `mount-helper` and have qrng-mount mount for it"
+            ),
+        }
+        Ok(Confined {
+            gateway: self.extent.name(),
+            landlock,
+        })
+    }
+
+    /// When all threads have started.
+    fn finish(&self) -> anyhow::Result<()> {
+        if self.wanted == Confinement::Enforced {
+            confine::system_calls(&self.extent, self.socket)?;
+        }
+        Ok(())
+    }
+}
+
 impl Reload {
     /// Reads the key files anew at each SIGHUP. What cannot be used changes nothing.
-    fn run(self, keyring: &Keyring) -> anyhow::Result<()> {
-        while self.hangups.wait() {
+    fn run(self, hangups: &Hangups, keyring: &Keyring) -> anyhow::Result<()> {
+        while hangups.wait() {
             match Config::load(&self.file, &self.environment) {
                 Ok(config) => {
                     let names = config.keys.names(now_us());
@@ -192,6 +288,7 @@ impl Reload {
                 }
                 Err(e) => error!("SIGHUP: the keys stay as they were: {e}"),
             }
+            qrng::wipe_stack();
         }
         anyhow::bail!("nobody listens for SIGHUP any more")
     }
@@ -234,7 +331,7 @@ fn mount(
         }
     }
     let Some(helper) = &config.mount_helper else {
-        return Ok(Mount::start(options, Arc::clone(tree))?);
+        return Ok(Mount::new(options, Arc::clone(tree))?);
     };
     let handed = Handed::New(handover::ask(helper)?);
     let mount = Mount::adopt(options, handed, Arc::clone(tree))?;

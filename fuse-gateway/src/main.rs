@@ -22,19 +22,20 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
-    let (supervisor, hangups) = Supervisor::with_hangups()?;
+    // A signal that comes before it is heeded waits.
+    let supervisor = Supervisor::without_signals()?;
     args.follow_parent()?;
     if let Err(e) = protect_memory() {
         warn!("keys and entropy could end up in a core dump: {e}");
     }
     let environment = Environment::read();
     let config = Config::load(&args.config, &environment)?;
+    qrng::wipe_stack();
     if args.check {
         info!("{} is valid", args.config.display());
         return Ok(ExitCode::SUCCESS);
     }
     let reload = Reload {
-        hangups,
         file: args.config.clone(),
         environment,
     };

@@ -232,6 +232,7 @@ mod tests {
             keyring: Keyring::new(Loaded::default()).into(),
             durable: None,
             stall_limit_s,
+            confined: std::sync::OnceLock::new(),
         }
     }
 

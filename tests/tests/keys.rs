@@ -11,6 +11,7 @@ use getrandom::rand_core::UnwrapErr;
 use nix::sys::signal::Signal;
 use qrng::keys::{Day, GatewayKeys, KeyId, generate, generate_calendar};
 use qrng_tests::chain::{Chain, PATIENCE, now_us, program, spawn, wait_until};
+use qrng_tests::helper::Helper;
 use qrng_tests::processes::signal;
 use qrng_tests::skip;
 
@@ -221,6 +222,47 @@ fn keys_of_past_days_are_neither_in_memory_nor_on_file() {
     flows(&chain);
     assert!(chain.count("/keys/0/destroyed") >= 2);
     chain.assert_alive();
+}
+
+#[test]
+fn a_gateway_that_is_confined_whole_erases_keys_and_reads_new_ones() {
+    if !nix::unistd::geteuid().is_root() {
+        skip!("not root: nobody mounts for the gateway");
+    }
+    let mut chain = Chain::new();
+    let (lines, _) = calendar(&chain, 30);
+    let helper = Helper::start(&chain);
+    let state = chain.path("state");
+    let more = format!(
+        "{ACCEPT}\n{}\nstate-directory = {state:?}",
+        Helper::setting(&chain)
+    );
+    chain.start_gateway(&more, "");
+    chain.start_collector(None, SIMULATOR);
+    wait_until("the past keys' end", || {
+        chain.count("/keys/0/destroyed") >= 2
+    });
+    assert!(chain.log("gateway").contains("of Landlock"));
+    let file = fs::read_to_string(chain.path("gateway.key")).unwrap();
+    assert!(!file.contains(lines[1].as_str()) && file.contains(lines[29].as_str()));
+    assert_eq!(fs::read(state.join("bound")).unwrap().len(), 8);
+    // A file that was not there at the start.
+    let (gateway, _, id) = generate(&mut UnwrapErr(SysRng));
+    install(&chain.path("gateway-2.key"), &gateway);
+    let config = chain.path("gateway.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let text = text.replace(
+        "keys = [",
+        &format!("keys = [{:?}, ", chain.path("gateway-2.key")),
+    );
+    fs::write(&config, text).unwrap();
+    signal(chain.gateway.as_ref().unwrap().id(), Signal::SIGHUP);
+    wait_until("the new key", || {
+        chain.status()["keys"][0]["key_id"] == id.to_string()
+    });
+    flows(&chain);
+    assert!(chain.stop_gateway().unwrap().success());
+    helper.end();
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The gateway's configuration: TOML and environment, checked whole before anything starts.
 
+mod stream;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +14,12 @@ use serde::Deserialize;
 use crate::buffer::Overflow;
 use crate::health::Testing;
 use crate::keyring::Loaded;
+use crate::stream::StreamConfig;
+
+use self::stream::RawStream;
+
+/// In place of a mount point: there is no mount.
+const NO_MOUNT: &str = "none";
 
 /// Smallest buffer, in bytes: one slab holds 64 KiB.
 const BUFFER_MIN: u64 = 64 * 1024;
@@ -28,8 +36,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Keys of the collectors that may feed this gateway.
     pub keys: Loaded,
-    /// Where the files appear.
-    pub mount: PathBuf,
+    /// Where the files appear; none: there is no mount, only the stream socket.
+    pub mount: Option<PathBuf>,
+    /// The stream socket, if there is one.
+    pub stream: Option<StreamConfig>,
     /// Socket of the helper that mounts for this gateway; none: it mounts by itself.
     pub mount_helper: Option<PathBuf>,
     /// Where the restart bound is kept.
@@ -76,6 +86,7 @@ struct Raw {
     socket: RawSocket,
     #[serde(default)]
     health: RawHealth,
+    stream: Option<RawStream>,
     #[serde(default)]
     confinement: RawConfinement,
 }
@@ -192,8 +203,16 @@ impl Config {
         let state_directory = raw
             .state_directory
             .or_else(|| environment.state_directory.clone());
+        let mount = (raw.mount != Path::new(NO_MOUNT)).then_some(raw.mount);
+        check_mount(
+            mount.as_deref(),
+            raw.mount_helper.is_some(),
+            raw.stream.is_some(),
+            &mut problems,
+        );
+        let stream = raw.stream.map(|stream| stream.check(&mut problems));
         let paths = [
-            ("mount", Some(&raw.mount)),
+            ("mount", mount.as_ref()),
             ("state-directory", state_directory.as_ref()),
             ("mount-helper", raw.mount_helper.as_ref()),
             ("runtime-directory", Some(&raw.runtime_directory)),
@@ -218,12 +237,21 @@ impl Config {
                 state_directory.as_ref(),
                 "/var/lib/qrng-gateway",
             ),
+            (
+                "stream.listen",
+                stream.as_ref().map(|stream| &stream.listen),
+                "/run/qrng-gateway",
+            ),
         ] {
-            if path.is_some_and(|path| path.starts_with(&raw.mount)) {
+            let inside = mount
+                .as_ref()
+                .zip(path)
+                .is_some_and(|(mount, path)| path.starts_with(mount));
+            if inside {
                 problems.add(
                     key,
                     "lies inside the mount",
-                    format_args!("choose a directory outside it, such as {other}"),
+                    format_args!("choose a place outside it, such as {other}"),
                 );
             }
         }
@@ -269,7 +297,8 @@ impl Config {
             ) => Ok(Self {
                 listen,
                 keys,
-                mount: raw.mount,
+                mount,
+                stream,
                 mount_helper: raw.mount_helper,
                 runtime_directory: raw.runtime_directory,
                 state_directory,
@@ -284,6 +313,27 @@ impl Config {
             }),
             _ => unreachable!("a missing value without a problem"),
         }
+    }
+}
+
+/// Programs must be able to get at the bytes, and what is said of a mount must belong to one.
+fn check_mount(mount: Option<&Path>, helper: bool, stream: bool, problems: &mut Problems) {
+    if mount.is_some() {
+        return;
+    }
+    if !stream {
+        problems.add(
+            "mount",
+            "is \"none\", and there is no section [stream]: no program could get a byte",
+            "name a directory, or add [stream] with `listen`",
+        );
+    }
+    if helper {
+        problems.add(
+            "mount-helper",
+            "has nothing to mount, as `mount` is \"none\"",
+            "leave it out",
+        );
     }
 }
 

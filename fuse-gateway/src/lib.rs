@@ -6,7 +6,7 @@
 //!          recvmmsg    parse, check, test, hold     discard or replace           request loop, reads that wait
 //!                      verify,       until judged,  when full
 //!                      commit        latch
-//!                        │             │
+//!                        │             │                                        └──> stream (Unix socket) ──> consumers
 //!                      link: counters, session, sources ──> status (file), watch (log, rates, cleared alarms)
 //!                      keyring: keys of the day ─────────> watch (erased on file), reload (SIGHUP)
 //! ```
@@ -30,11 +30,12 @@ pub mod keyring;
 pub mod link;
 pub mod receive;
 pub mod status;
+pub mod stream;
 pub mod tree;
 pub mod watch;
 
 use std::fs;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -60,6 +61,7 @@ use crate::keyring::Keyring;
 use crate::link::Link;
 use crate::receive::{Output, Receiver, now_us};
 use crate::status::{Confined, Status};
+use crate::stream::{Listener, Server, StreamCounters};
 use crate::tree::Tree;
 
 /// The name under which the service manager keeps the mount's connection for the next run.
@@ -109,17 +111,34 @@ pub fn run(
         (geteuid().as_raw(), getegid().as_raw()),
         now_us(),
     ));
-    let mut mount = mount(&config, &manager, supervisor, &progress, &tree)?;
+    // The socket before the mount: a second gateway at the same path is refused before it has mounted anything.
+    let stream = config.stream.as_ref().map(Listener::open).transpose()?;
+    let file = stream.as_ref().map(Listener::file);
+    let mut mount = match &config.mount {
+        Some(point) => Some(mount(
+            &config, point, &manager, supervisor, &progress, &tree,
+        )?),
+        None => None,
+    };
+    let places = places(&config, mount.as_ref());
     let confining = Confining {
         wanted: config.confinement,
-        extent: extent(&config, &mount),
+        extent: extent(&config, mount.as_ref()),
         socket: socket.as_raw_fd(),
+        stream: stream.as_ref().map(|stream| stream.as_fd().as_raw_fd()),
     };
     // Before any other thread, because the threads inherit what confines this one.
     let confined = confining.begin(&config, &keyring, &reload)?;
     status.confined.set(confined).ok();
     let hangups = supervisor.heed_hangups()?;
-    mount.serve()?;
+    if let Some(mount) = &mut mount {
+        mount.serve()?;
+    }
+    if let (Some(listener), Some(counters)) = (stream, &status.stream) {
+        let (tree, counters) = (Arc::clone(&tree), Arc::clone(counters));
+        let server = Server::new(listener, tree, counters, progress.stage("stream"));
+        supervisor.spawn("stream", move || server.run())?;
+    }
 
     // Its keys come from the keyring.
     let admit = Admit::new(Vec::new(), start.micros(), config.accept);
@@ -151,12 +170,10 @@ pub fn run(
     confining.finish()?;
     go.send(()).context("thread receive has ended")?;
     info!(
-        "serving at {}, listening on UDP {}, keys {keys}, buffer {} bytes",
-        mount.point().display(),
-        config.listen,
-        config.buffer_size
+        "serving at {places}, listening on UDP {}, keys {keys}, buffer {} bytes",
+        config.listen, config.buffer_size
     );
-    manager.ready(&format!("serving at {}", mount.point().display()));
+    manager.ready(&format!("serving at {places}"));
 
     let ending = supervisor.wait();
     manager.stopping();
@@ -173,7 +190,8 @@ pub fn run(
     if let Some(durable) = durable {
         durable.settle();
     }
-    if let Err(e) = mount.stop() {
+    drop(file);
+    if let Some(Err(e)) = mount.map(Mount::stop) {
         error!("{e}");
         return Ok(ExitCode::FAILURE);
     }
@@ -203,20 +221,28 @@ fn status(
         rates: Arc::default(),
         keyring: Arc::clone(keyring),
         durable,
+        stream: config.stream.is_some().then(Arc::<StreamCounters>::default),
         stall_limit_s: config.stall_limit_s,
         confined: OnceLock::new(),
     })
 }
 
 /// How far this gateway can be confined.
-fn extent(config: &Config, mount: &Mount) -> Extent {
-    if mount.resumed() {
-        Extent::Whole(Some(mount.point().to_owned()))
-    } else if config.mount_helper.is_some() {
-        Extent::Whole(None)
-    } else {
-        Extent::mounting()
+fn extent(config: &Config, mount: Option<&Mount>) -> Extent {
+    match mount {
+        Some(mount) if mount.resumed() => Extent::Whole(Some(mount.point().to_owned())),
+        Some(_) if config.mount_helper.is_none() => Extent::mounting(),
+        _ => Extent::Whole(None),
     }
+}
+
+/// Where programs get bytes, in words.
+fn places(config: &Config, mount: Option<&Mount>) -> String {
+    let mount = mount.map(|mount| mount.point().display().to_string());
+    let stream = config.stream.as_ref();
+    let stream = stream.map(|stream| stream.listen.display().to_string());
+    let places: Vec<_> = mount.into_iter().chain(stream).collect();
+    places.join(" and ")
 }
 
 /// What is done to confine this process, in two steps.
@@ -224,6 +250,8 @@ struct Confining {
     wanted: Confinement,
     extent: Extent,
     socket: RawFd,
+    /// The socket that programs connect to.
+    stream: Option<RawFd>,
 }
 
 impl Confining {
@@ -270,7 +298,7 @@ impl Confining {
     /// When all threads have started.
     fn finish(&self) -> anyhow::Result<()> {
         if self.wanted == Confinement::Enforced {
-            confine::system_calls(&self.extent, self.socket)?;
+            confine::system_calls(&self.extent, self.socket, self.stream)?;
         }
         Ok(())
     }
@@ -309,12 +337,13 @@ fn durable(directory: Option<&Path>) -> anyhow::Result<Option<Arc<Durable>>> {
 /// The mount: the one that was kept from the last run, one that the helper makes, or one's own.
 fn mount(
     config: &Config,
+    point: &Path,
     manager: &Manager,
     supervisor: &Supervisor,
     progress: &Arc<Progress>,
     tree: &Arc<Tree>,
 ) -> anyhow::Result<Mount> {
-    let options = mount_options(config, supervisor, progress);
+    let options = mount_options(config, point, supervisor, progress);
     let kept = handed_over()?
         .into_iter()
         .find(|handed| handed.name == KEPT);
@@ -348,12 +377,13 @@ fn mount(
 
 fn mount_options(
     config: &Config,
+    point: &Path,
     supervisor: &Supervisor,
     progress: &Arc<Progress>,
 ) -> MountOptions {
     let reporter = supervisor.reporter();
     MountOptions {
-        point: config.mount.clone(),
+        point: point.to_path_buf(),
         allow_other: config.allow_other.unwrap_or(geteuid().is_root()),
         threads: 0,
         progress: Arc::clone(progress),

@@ -16,6 +16,7 @@ use crate::health::{self, ClearRequest, Health};
 use crate::keyring::Keyring;
 use crate::link::{Link, Told};
 use crate::receive::now_us;
+use crate::stream::StreamCounters;
 use crate::watch::Rates;
 
 /// Silence that is worth telling: announcements come every second.
@@ -37,6 +38,8 @@ pub struct Status {
     pub keyring: Arc<Keyring>,
     /// The restart bound on disk, if there is one.
     pub durable: Option<Arc<Durable>>,
+    /// What the stream socket has counted, if there is one.
+    pub stream: Option<Arc<StreamCounters>>,
     /// After how many seconds of silence waiting reads fail.
     pub stall_limit_s: Option<u64>,
     /// How this process is confined, once it is.
@@ -116,8 +119,9 @@ impl Status {
             "sources": sources,
             "last_verified_age_seconds": self.link.age().map(|age| age.as_secs_f64()),
             "confinement": self.confined.get(),
+            "stream": self.stream.as_deref().map(StreamCounters::value),
             "readers": {
-                "waiting": self.buffer.readers().load(Ordering::Relaxed),
+                "waiting": self.buffer.waiting(),
             },
         })
     }

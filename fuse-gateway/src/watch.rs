@@ -231,6 +231,7 @@ mod tests {
             rates: Rates::default().into(),
             keyring: Keyring::new(Loaded::default()).into(),
             durable: None,
+            stream: None,
             stall_limit_s,
             confined: std::sync::OnceLock::new(),
         }

@@ -19,6 +19,7 @@ pub mod numbered;
 pub mod processes;
 pub mod relay;
 pub mod runs;
+pub mod shifted;
 pub mod tap;
 pub mod vm;
 

@@ -8,6 +8,7 @@ pub mod container;
 pub mod feed;
 pub mod frames;
 pub mod fuse_harness;
+pub mod http;
 #[allow(unsafe_code)] // Mapping a file is the one way to see what a mapping of it gives.
 pub mod mapping;
 pub mod netns;
@@ -15,6 +16,7 @@ pub mod numbered;
 pub mod processes;
 pub mod relay;
 pub mod runs;
+pub mod shim;
 pub mod tap;
 pub mod vm;
 

@@ -6,7 +6,7 @@
 //!          recvmmsg    parse, check, test, hold     discard or replace           request loop, reads that wait
 //!                      verify,       until judged,  when full
 //!                      commit        latch
-//!                        │             │
+//!                        │             │                                        └──> stream (Unix socket) ──> consumers
 //!                      link: counters, session, sources ──> status (file), watch (log, rates, cleared alarms)
 //! ```
 //!
@@ -25,6 +25,7 @@ pub mod kernel;
 pub mod link;
 pub mod receive;
 pub mod status;
+pub mod stream;
 pub mod tree;
 pub mod watch;
 
@@ -51,6 +52,7 @@ use crate::kernel::{Handed, LoopEnd, Mount, MountOptions};
 use crate::link::Link;
 use crate::receive::{Output, Receiver, now_us};
 use crate::status::Status;
+use crate::stream::{Listener, Server, SocketFile, StreamCounters};
 use crate::tree::Tree;
 use crate::watch::Rates;
 
@@ -91,12 +93,17 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
     )?);
     let link = Arc::new(Link::new(Instant::now()));
     let rates = Arc::new(Rates::default());
+    let stream_counters = config
+        .stream
+        .as_ref()
+        .map(|_| Arc::<StreamCounters>::default());
     let status = Arc::new(Status {
         link: Arc::clone(&link),
         clear_request: ClearRequest::new(&config.runtime_directory),
         buffer: Arc::clone(&buffer),
         health: Arc::clone(&health),
         rates: Arc::clone(&rates),
+        stream: stream_counters.clone(),
         stall_limit_s: config.stall_limit_s,
     });
     let document = Arc::clone(&status);
@@ -106,10 +113,17 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         (geteuid().as_raw(), getegid().as_raw()),
         now_us(),
     ));
-    let mount = mount(&config, &manager, supervisor, &progress, &tree)?;
+    // The socket before the mount: a second gateway at the same path is refused before it has mounted anything.
+    let stream = stream(&config, supervisor, &progress, &tree, stream_counters)?;
+    let mount = match &config.mount {
+        Some(point) => Some(mount(
+            &config, point, &manager, supervisor, &progress, &tree,
+        )?),
+        None => None,
+    };
+    let places = places(&config, mount.as_ref());
     info!(
-        "serving at {}, listening on UDP {}, keys {}, buffer {} bytes",
-        mount.point().display(),
+        "serving at {places}, listening on UDP {}, keys {}, buffer {} bytes",
         config.listen,
         names(&config.keys),
         config.buffer_size
@@ -128,7 +142,7 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
     supervisor.spawn("receive", move || receiver.run())?;
     supervisor.spawn("watch", move || watch::run(&status, &tree))?;
     let manager = Arc::new(manager);
-    manager.ready(&format!("serving at {}", mount.point().display()));
+    manager.ready(&format!("serving at {places}"));
     supervisor.feed_watchdog(&manager, progress)?;
 
     let ending = supervisor.wait();
@@ -143,11 +157,44 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
             ExitCode::FAILURE
         }
     };
-    if let Err(e) = mount.stop() {
+    drop(stream);
+    if let Some(Err(e)) = mount.map(Mount::stop) {
         error!("{e}");
         return Ok(ExitCode::FAILURE);
     }
     Ok(result)
+}
+
+/// Where programs get bytes, in words.
+fn places(config: &Config, mount: Option<&Mount>) -> String {
+    let mount = mount.map(|mount| mount.point().display().to_string());
+    let stream = config.stream.as_ref();
+    let stream = stream.map(|stream| stream.listen.display().to_string());
+    let places: Vec<_> = mount.into_iter().chain(stream).collect();
+    places.join(" and ")
+}
+
+/// The stream socket and its thread, if there is to be one; the file is removed when the value is dropped.
+fn stream(
+    config: &Config,
+    supervisor: &Supervisor,
+    progress: &Arc<Progress>,
+    tree: &Arc<Tree>,
+    counters: Option<Arc<StreamCounters>>,
+) -> anyhow::Result<Option<SocketFile>> {
+    let Some((config, counters)) = config.stream.as_ref().zip(counters) else {
+        return Ok(None);
+    };
+    let listener = Listener::open(config)?;
+    let file = listener.file();
+    let server = Server::new(
+        listener,
+        Arc::clone(tree),
+        counters,
+        progress.stage("stream"),
+    );
+    supervisor.spawn("stream", move || server.run())?;
+    Ok(Some(file))
 }
 
 fn names(keys: &[GatewayKey]) -> String {
@@ -158,12 +205,13 @@ fn names(keys: &[GatewayKey]) -> String {
 /// The mount: the one that was kept from the last run, one that the helper makes, or one's own.
 fn mount(
     config: &Config,
+    point: &Path,
     manager: &Manager,
     supervisor: &Supervisor,
     progress: &Arc<Progress>,
     tree: &Arc<Tree>,
 ) -> anyhow::Result<Mount> {
-    let options = mount_options(config, supervisor, progress);
+    let options = mount_options(config, point, supervisor, progress);
     let kept = handed_over()?
         .into_iter()
         .find(|handed| handed.name == KEPT);
@@ -197,12 +245,13 @@ fn mount(
 
 fn mount_options(
     config: &Config,
+    point: &Path,
     supervisor: &Supervisor,
     progress: &Arc<Progress>,
 ) -> MountOptions {
     let reporter = supervisor.reporter();
     MountOptions {
-        point: config.mount.clone(),
+        point: point.to_path_buf(),
         allow_other: config.allow_other.unwrap_or(geteuid().is_root()),
         threads: 0,
         progress: Arc::clone(progress),

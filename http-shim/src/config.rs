@@ -14,11 +14,12 @@ use zeroize::Zeroizing;
 use crate::keys::Keys;
 use crate::network::Network;
 use crate::rate::Rate;
+use crate::supply::Gateway;
 
 /// A checked configuration.
 pub struct Config {
-    /// Where the gateway's files are mounted.
-    pub mount: PathBuf,
+    /// Where the gateway is.
+    pub gateway: Gateway,
     /// The Unix socket, if there is one.
     pub socket: Option<UnixSocket>,
     /// TCP addresses.
@@ -92,7 +93,8 @@ pub enum Requests {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct Raw {
-    mount: PathBuf,
+    mount: Option<PathBuf>,
+    gateway_socket: Option<PathBuf>,
     socket: PathBuf,
     socket_mode: String,
     listen: Vec<String>,
@@ -109,7 +111,8 @@ struct Raw {
 impl Default for Raw {
     fn default() -> Self {
         Self {
-            mount: "/qrng".into(),
+            mount: None,
+            gateway_socket: None,
             socket: "/run/qrng-http/http.socket".into(),
             socket_mode: "0660".into(),
             listen: Vec::new(),
@@ -196,7 +199,11 @@ impl Config {
 
     fn check(file: &Path, raw: Raw, environment: &Environment) -> Result<Self, ConfigError> {
         let mut problems = Problems::new(file);
-        check::absolute("mount", &raw.mount, &mut problems);
+        let gateway = check::gateway(
+            raw.mount.as_deref(),
+            raw.gateway_socket.as_deref(),
+            &mut problems,
+        );
         let socket = check::socket(&raw.socket, &raw.socket_mode, &mut problems);
         let listen = check::addresses(&raw, &mut problems);
         let rate = check::rate(&raw.rate, environment, &mut problems);
@@ -223,7 +230,7 @@ impl Config {
         let limits = check::limits(&raw.limits, &mut problems);
         problems.finish()?;
         Ok(Self {
-            mount: raw.mount,
+            gateway,
             socket,
             listen,
             access,

@@ -59,7 +59,7 @@ const WORKERS: usize = 2;
 /// Something that cannot be set up: the text says what and how to mend it.
 pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> {
     let manager = Manager::from_environment().context("NOTIFY_SOCKET cannot be used")?;
-    let (supply, report) = supply::of_mount(&config.mount);
+    let (supply, report) = (config.gateway.supply(), config.gateway.report());
     let pool = Pool::new(Arc::default());
     let app = Arc::new(App {
         pool: pool.clone(),
@@ -97,11 +97,7 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
     })?;
     supervisor.spawn("status", move || watch_gateway(&looking, report))?;
     let serving = runtime.spawn(Arc::clone(&server).run(listeners));
-    info!(
-        "serving {} at {}",
-        config.mount.display(),
-        places.join(", ")
-    );
+    info!("serving {} at {}", config.gateway, places.join(", "));
     manager.ready(&format!("serving at {}", places.join(", ")));
 
     let reason = supervisor.wait();

@@ -3,11 +3,14 @@
 //! A supply only moves bytes. What is done with them, and who waits for them, is in [`pool`](crate::pool).
 
 mod mount;
+mod stream;
 
-use std::path::Path;
+use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use mount::Mount;
+pub use stream::Stream;
 
 /// Most bytes that are taken at once.
 pub const BLOCK: usize = 64 * 1024;
@@ -47,7 +50,36 @@ pub trait Report: Send {
     fn report(&mut self) -> Result<Vec<u8>, String>;
 }
 
-/// The gateway whose files are mounted at `point`.
-pub fn of_mount(point: &Path) -> (Box<dyn Supply>, Box<dyn Report>) {
-    (Box::new(Mount::new(point)), Box::new(Mount::new(point)))
+/// Where the gateway is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gateway {
+    /// Its files are mounted here.
+    Mount(PathBuf),
+    /// Its stream socket is here.
+    Socket(PathBuf),
+}
+
+impl Gateway {
+    /// Its bytes.
+    pub fn supply(&self) -> Box<dyn Supply> {
+        match self {
+            Self::Mount(point) => Box::new(Mount::new(point)),
+            Self::Socket(path) => Box::new(Stream::new(path)),
+        }
+    }
+
+    /// What it says of itself.
+    pub fn report(&self) -> Box<dyn Report> {
+        match self {
+            Self::Mount(point) => Box::new(Mount::new(point)),
+            Self::Socket(path) => Box::new(Stream::new(path)),
+        }
+    }
+}
+
+impl fmt::Display for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Mount(path) | Self::Socket(path)) = self;
+        path.display().fmt(f)
+    }
 }

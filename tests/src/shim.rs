@@ -38,9 +38,12 @@ impl Shim {
     /// The file cannot be written.
     pub fn command(chain: &Chain, more: &str, tables: &str) -> Command {
         let config = chain.path("http.toml");
+        let gateway = match more.contains("gateway-socket") {
+            true => String::new(),
+            false => format!("mount = {:?}", chain.path("mnt")),
+        };
         let text = format!(
-            "mount = {:?}\nsocket = {:?}\n{more}\n{tables}\n",
-            chain.path("mnt"),
+            "{gateway}\nsocket = {:?}\n{more}\n{tables}\n",
             chain.path("http.socket"),
         );
         fs::write(&config, text).expect("the configuration of the HTTP service");

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use qrng_tests::chain::{Chain, wait_until};
+use qrng_tests::chain::{Chain, spawn, wait_until};
 use qrng_tests::http::{head, read_answer};
 use qrng_tests::numbered::{BLOCK, Numbering};
 use qrng_tests::shim::Shim;
@@ -414,4 +414,38 @@ fn the_socket_has_its_mode_and_is_not_taken_from_another() {
     // What a killed one left is replaced.
     let mut third = Shim::start(&chain, "", "");
     assert!(third.stop().success());
+}
+
+#[test]
+fn a_gateway_without_a_mount_is_asked_over_its_socket() {
+    let mut chain = Chain::new();
+    let stream = chain.path("stream.socket");
+    let more = format!("gateway-socket = {stream:?}");
+    let mut shim = Shim::start(&chain, &more, "");
+    wait_until("that there is no gateway", || {
+        let answer = shim.local.get("/api/random");
+        answer.json()["type"] == "urn:qrng:problem:no-gateway"
+    });
+    let mut command = chain.gateway_command(
+        "accept-simulated = true",
+        &format!("[stream]\nlisten = {stream:?}"),
+    );
+    let config = chain.path("gateway.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let mount = format!("mount = {:?}", chain.path("mnt"));
+    fs::write(&config, text.replace(&mount, "mount = \"none\"")).unwrap();
+    chain.gateway = Some(spawn(&mut command, &chain.path("gateway.log")));
+    wait_until("an empty gateway", || {
+        shim.local.get("/api/random").json()["type"] == "urn:qrng:problem:empty"
+    });
+    chain.start_collector(None, SIMULATOR);
+    let answer = shim
+        .local
+        .get("/api/random?bytes=300000&encoding=binary&wait=60000");
+    assert_eq!((answer.status, answer.body.len()), (200, 300_000));
+    wait_until("the books balance", || {
+        let status = shim.local.get("/api/status").json();
+        status["http"]["bytes"]["fetched"] == status["gateway"]["bytes"]["served"]
+    });
+    shim.assert_alive();
 }

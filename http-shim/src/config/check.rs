@@ -13,6 +13,36 @@ use super::{Environment, Limits, Raw, RawLimits, RawRate, UnixSocket};
 use crate::keys::Keys;
 use crate::network::Network;
 use crate::rate::Rate;
+use crate::supply::Gateway;
+
+/// Where the gateway's files are mounted unless something else is said.
+const MOUNT: &str = "/qrng";
+
+/// Where the gateway is.
+pub(super) fn gateway(
+    mount: Option<&Path>,
+    socket: Option<&Path>,
+    problems: &mut Problems,
+) -> Gateway {
+    if mount.is_some() && socket.is_some() {
+        problems.add(
+            "gateway-socket",
+            "both it and mount name a gateway",
+            "leave one of them out",
+        );
+    }
+    match socket {
+        Some(socket) => {
+            absolute("gateway-socket", socket, problems);
+            Gateway::Socket(socket.to_path_buf())
+        }
+        None => {
+            let mount = mount.unwrap_or(Path::new(MOUNT));
+            absolute("mount", mount, problems);
+            Gateway::Mount(mount.to_path_buf())
+        }
+    }
+}
 
 /// Notes a path that depends on where the process was started.
 pub(super) fn absolute(key: &str, path: &Path, problems: &mut Problems) {

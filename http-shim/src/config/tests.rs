@@ -18,6 +18,7 @@ fn complaint(text: &str) -> String {
 #[test]
 fn an_empty_file_serves_local_users_only() {
     let config = check("", &Environment::default()).unwrap();
+    assert_eq!(config.gateway, Gateway::Mount("/qrng".into()));
     assert_eq!(config.socket.unwrap().mode, 0o660);
     assert!(config.listen.is_empty() && config.access.keys.is_empty());
     assert_eq!(
@@ -78,6 +79,9 @@ fn every_problem_is_told_at_once_and_no_key_is_repeated() {
     }
     assert!(!error.contains("secret"), "{error}");
     assert!(complaint("listne = []").contains("listne"));
+    let both = "mount = \"/a\"\ngateway-socket = \"b\"";
+    assert!(complaint(both).contains("leave one of them out"));
+    assert!(complaint(both).contains("gateway-socket: b is not an absolute path"));
     assert!(complaint("socket = \"\"").contains("nothing to listen on"));
 }
 

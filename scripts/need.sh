@@ -12,6 +12,7 @@ package_of() {
         udevadm) echo udev ;;
         unshare | setpriv | mountpoint | findmnt | flock) echo util-linux ;;
         ip) echo iproute2 ;;
+        promtool) echo prometheus ;;
         mke2fs) echo e2fsprogs ;;
         # The same program is in rng-tools-debian; this package is the smaller one.
         rngtest) echo rng-tools5 ;;

@@ -1,5 +1,6 @@
 //! What the routes work with.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::{Access, Limits, Log};
@@ -8,6 +9,7 @@ use crate::metrics::Metrics;
 use crate::pool::{Pool, Taken};
 use crate::problem::Problem;
 use crate::rate::Buckets;
+use crate::server::Connections;
 
 /// The state of the service.
 pub struct App {
@@ -23,6 +25,8 @@ pub struct App {
     pub limits: Limits,
     /// How the log looks.
     pub log: Log,
+    /// The connections.
+    pub connections: Arc<Connections>,
     /// Counters of requests.
     pub metrics: Metrics,
     /// When the service started.

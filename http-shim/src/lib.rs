@@ -64,6 +64,7 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
     let app = Arc::new(App {
         pool: pool.clone(),
         document: Document::default(),
+        connections: Connections::new(config.limits.connections),
         addresses: Buckets::new(config.access.rate),
         access: config.access,
         limits: config.limits,
@@ -79,7 +80,7 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         .context("the threads that answer requests cannot be started")?;
     let (end, ending) = watch::channel(false);
     let server = Arc::new(Server {
-        connections: Connections::new(app.limits.connections),
+        connections: Arc::clone(&app.connections),
         front: Arc::new(Front::new(Arc::clone(&app))),
         ending,
     });

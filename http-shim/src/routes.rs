@@ -1,6 +1,8 @@
 //! The paths. Each file has those of one purpose; a new one is a line in [`all`] and a line in [`PATHS`].
 
+mod description;
 mod health;
+mod metrics;
 mod numbers;
 mod random;
 
@@ -19,7 +21,7 @@ use crate::front::BODY_MAX;
 use crate::problem::Problem;
 
 /// Every path that is counted by itself, and whether a GET of it takes random bytes. The last one stands for all others.
-pub const PATHS: [(&str, bool); 9] = [
+pub const PATHS: [(&str, bool); 11] = [
     ("/api/random", true),
     ("/api/integers", true),
     ("/api/floats", true),
@@ -28,6 +30,8 @@ pub const PATHS: [(&str, bool); 9] = [
     ("/api/v1/random/integers", true),
     ("/health", false),
     ("/api/status", false),
+    ("/metrics", false),
+    ("/openapi.json", false),
     ("other", false),
 ];
 
@@ -55,12 +59,16 @@ pub fn takes_bytes(path: &str) -> bool {
 
 /// All routes.
 pub fn all(app: &Arc<App>) -> Router {
-    let (router, _document) = OpenApiRouter::new()
+    let (router, document) = OpenApiRouter::with_openapi(crate::openapi::begin())
         .merge(random::routes())
         .merge(numbers::routes())
         .merge(health::routes())
+        .merge(metrics::routes())
+        .merge(description::routes())
         .split_for_parts();
+    let description = crate::openapi::finish(document, app);
     router
+        .layer(axum::Extension(description))
         .fallback(|| async {
             Problem::not_found("no such path; /openapi.json lists those that there are")
         })

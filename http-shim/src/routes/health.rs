@@ -88,6 +88,7 @@ pub fn judge(gateway: Result<&Gateway, &str>) -> Verdict {
     get,
     path = "/health",
     tag = "state",
+    security(()),
     responses(
         (status = 200, description = "Healthy or degraded.", body = Verdict),
         (status = 503, description = "Unhealthy.", body = Verdict),

@@ -70,6 +70,7 @@ install_needs() {
     done
     # What this cannot get is asked for again by the tests, which then say why they are skipped.
     bash tests/vm/setup.sh full >/dev/null || true
+    bash tests/python/setup.sh >/dev/null || true
     if ! cargo deny --version >/dev/null 2>&1; then
         echo "installing cargo-deny, because it is missing (this takes some minutes)"
         cargo install --locked --quiet cargo-deny || true

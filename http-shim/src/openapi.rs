@@ -43,25 +43,20 @@ pub fn finish(document: OpenApi, app: &Arc<App>) -> Description {
     // A description always has a text.
     let mut document = serde_json::to_value(&document).unwrap_or_default();
     let wait = app.limits.wait.as_millis() as u64;
-    let paths = document["paths"].as_object_mut().into_iter().flatten();
-    for (path, methods) in paths {
-        for method in methods
-            .as_object_mut()
-            .into_iter()
-            .flatten()
-            .map(|(_, m)| m)
-        {
-            let parameters = method["parameters"].as_array_mut().into_iter().flatten();
-            for parameter in parameters {
-                let most = match (parameter["name"].as_str(), path.as_str()) {
-                    (Some("wait"), _) => wait,
-                    (Some("bytes"), "/api/random") | (Some("count"), "/api/v1/random/bytes") => {
-                        app.limits.bytes
-                    }
-                    _ => continue,
-                };
-                parameter["schema"]["maximum"] = most.into();
-            }
+    let items = document["paths"].as_object_mut().into_iter().flatten();
+    for (path, item) in items {
+        let Some(parameters) = item.pointer_mut("/get/parameters") else {
+            continue;
+        };
+        for parameter in parameters.as_array_mut().into_iter().flatten() {
+            let most = match (parameter["name"].as_str(), path.as_str()) {
+                (Some("wait"), _) => wait,
+                (Some("bytes"), "/api/random") | (Some("count"), "/api/v1/random/bytes") => {
+                    app.limits.bytes
+                }
+                _ => continue,
+            };
+            parameter["schema"]["maximum"] = most.into();
         }
     }
     Description(document.to_string().into())

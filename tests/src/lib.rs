@@ -14,6 +14,7 @@ pub mod mapping;
 pub mod netns;
 pub mod numbered;
 pub mod processes;
+pub mod python;
 pub mod relay;
 pub mod runs;
 pub mod shim;

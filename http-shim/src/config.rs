@@ -4,17 +4,20 @@ mod check;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use qrng::units::Amount;
 use qrng_daemon::{ConfigError, Problems, read_toml};
 use serde::Deserialize;
+use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
 use crate::keys::Keys;
 use crate::network::Network;
 use crate::rate::Rate;
 use crate::supply::Gateway;
+use crate::tls::Certificate;
 
 /// A checked configuration.
 pub struct Config {
@@ -24,6 +27,8 @@ pub struct Config {
     pub socket: Option<UnixSocket>,
     /// TCP addresses.
     pub listen: Vec<SocketAddr>,
+    /// TLS for TCP.
+    pub tls: Option<Tls>,
     /// Who may come over TCP.
     pub access: Access,
     /// What nobody may exceed.
@@ -50,6 +55,14 @@ pub struct Access {
     pub query_key: bool,
     /// Requests a second of a key, or of an address without one.
     pub rate: Rate,
+}
+
+/// TLS for TCP.
+pub struct Tls {
+    /// The certificate that is shown.
+    pub certificate: Arc<Certificate>,
+    /// Takes connections.
+    pub acceptor: TlsAcceptor,
 }
 
 /// What nobody may exceed.
@@ -104,6 +117,7 @@ struct Raw {
     query_key: bool,
     json_log: bool,
     log_requests: Requests,
+    tls: Option<RawTls>,
     rate: RawRate,
     limits: RawLimits,
 }
@@ -122,10 +136,19 @@ impl Default for Raw {
             query_key: false,
             json_log: false,
             log_requests: Requests::Failed,
+            tls: None,
             rate: RawRate::default(),
             limits: RawLimits::default(),
         }
     }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawTls {
+    certificate: PathBuf,
+    key: PathBuf,
+    client_authority: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -213,7 +236,16 @@ impl Config {
             query_key: raw.query_key,
             rate,
         };
-        if !listen.is_empty() && access.keys.is_empty() && raw.open_to.is_empty() {
+        let certificates = raw
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.client_authority.is_some());
+        let tls = raw
+            .tls
+            .as_ref()
+            .and_then(|tls| check::tls(file, tls, &mut problems));
+        let nobody = access.keys.is_empty() && raw.open_to.is_empty() && !certificates;
+        if !listen.is_empty() && nobody {
             problems.add(
                 "listen",
                 "nobody could come over TCP: there are no keys",
@@ -233,6 +265,7 @@ impl Config {
             gateway,
             socket,
             listen,
+            tls,
             access,
             limits,
             log: Log {

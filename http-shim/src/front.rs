@@ -55,6 +55,8 @@ pub enum Caller {
     Local(u32),
     /// A client with a key.
     Key(String),
+    /// A client whose certificate was verified.
+    Certificate(String),
     /// Somebody without one.
     Anonymous,
 }
@@ -149,7 +151,7 @@ impl Front {
         }
         let address = match peer {
             Peer::Local { uid } => return Ok((Caller::Local(*uid), None)),
-            Peer::Remote(address) => plain(*address),
+            Peer::Remote { address, .. } => plain(*address),
         };
         let access = &self.app.access;
         if let Some(presented) = presented(parts, access.query_key)? {
@@ -166,6 +168,13 @@ impl Front {
             return Ok((Caller::Key(key.name.clone()), Some(standing)));
         }
         let standing = self.anonymous(address)?;
+        if let Peer::Remote {
+            certificate: Some(name),
+            ..
+        } = peer
+        {
+            return Ok((Caller::Certificate(name.clone()), Some(standing)));
+        }
         let open = access
             .open_to
             .iter()

@@ -29,6 +29,7 @@ pub mod rate;
 pub mod routes;
 pub mod server;
 pub mod supply;
+pub mod tls;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,6 +50,7 @@ use crate::pool::Pool;
 use crate::rate::Buckets;
 use crate::server::{Connections, Listener, Server};
 use crate::supply::Report;
+use crate::tls::Certificate;
 
 /// Threads that answer requests.
 const WORKERS: usize = 2;
@@ -82,6 +84,7 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
     let server = Arc::new(Server {
         connections: Arc::clone(&app.connections),
         front: Arc::new(Front::new(Arc::clone(&app))),
+        tls: config.tls.as_ref().map(|tls| tls.acceptor.clone()),
         ending,
     });
     let listeners = {
@@ -91,12 +94,12 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         local.chain(remote).collect::<anyhow::Result<Vec<_>>>()?
     };
     let places: Vec<_> = listeners.iter().map(ToString::to_string).collect();
-    let looking = Arc::clone(&app);
+    let (looking, certificate) = (Arc::clone(&app), config.tls.map(|tls| tls.certificate));
     supervisor.spawn("supply", move || {
         pool.run(supply);
         Ok(())
     })?;
-    supervisor.spawn("status", move || watch_gateway(&looking, report))?;
+    supervisor.spawn("status", move || watch(&looking, report, certificate))?;
     let serving = runtime.spawn(Arc::clone(&server).run(listeners));
     info!("serving {} at {}", config.gateway, places.join(", "));
     manager.ready(&format!("serving at {}", places.join(", ")));
@@ -121,29 +124,52 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
     Ok(code)
 }
 
-/// Looks at the gateway again and again; when its health tests have latched, what is held of its bytes is wiped.
-fn watch_gateway(app: &App, mut report: Box<dyn Report>) -> anyhow::Result<()> {
-    let mut told: Option<String> = None;
+/// Looks at the gateway again and again, and at the certificate. When the gateway's health tests have latched, what is held of
+/// its bytes is wiped.
+fn watch(
+    app: &App,
+    mut report: Box<dyn Report>,
+    certificate: Option<Arc<Certificate>>,
+) -> anyhow::Result<()> {
+    let (mut told, mut told_of_certificate) = (None, None);
     loop {
         let look = app.document.look(&mut *report);
         let trouble = match &look.document {
             Ok(seen) if seen.gateway.is_latched() => {
                 app.pool.forget();
-                Some(format!(
-                    "the gateway has latched: {}",
-                    seen.gateway.reasons.join("; ")
-                ))
+                let reasons = seen.gateway.reasons.join("; ");
+                Some(format!("the gateway has latched: {reasons}"))
             }
             Ok(_) => None,
             Err(why) => Some(why.clone()),
         };
-        if trouble != told {
-            match &trouble {
-                Some(trouble) => ::log::warn!("{trouble}"),
-                None => info!("the gateway answers"),
+        tell(&mut told, trouble, "the gateway answers");
+        if let Some(certificate) = &certificate {
+            let refreshed = certificate.refresh();
+            if matches!(refreshed, Ok(true)) {
+                info!("new connections get a new certificate");
             }
-            told = trouble;
+            let trouble = refreshed
+                .err()
+                .map(|e| format!("the certificate is not renewed: {e}"));
+            tell(
+                &mut told_of_certificate,
+                trouble,
+                "the certificate can be read",
+            );
         }
         thread::sleep(INTERVAL);
     }
+}
+
+/// Says once what is wrong, and once that it is mended.
+fn tell(told: &mut Option<String>, trouble: Option<String>, mended: &str) {
+    if *told == trouble {
+        return;
+    }
+    match &trouble {
+        Some(trouble) => ::log::warn!("{trouble}"),
+        None => info!("{mended}"),
+    }
+    *told = trouble;
 }

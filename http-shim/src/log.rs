@@ -93,6 +93,7 @@ impl Told {
         let caller = match &words.caller {
             Some(Caller::Local(uid)) => format!("user {uid}"),
             Some(Caller::Key(name)) => format!("key {name}"),
+            Some(Caller::Certificate(name)) => format!("certificate {name}"),
             Some(Caller::Anonymous) | None => "no key".to_owned(),
         };
         if words.json {

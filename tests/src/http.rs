@@ -1,23 +1,58 @@
 //! A small HTTP/1.1 client of the tests' own: it shows exactly what came, and can misbehave.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 
 use crate::chain::PATIENCE;
 
 /// Where a server is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum At {
     /// A Unix socket.
     Path(PathBuf),
     /// An address.
     Address(SocketAddr),
+    /// An address with TLS, as `localhost`.
+    Secret(SocketAddr, Arc<ClientConfig>),
+}
+
+/// TLS for a client that trusts `authority`, and has `identity`: a chain of certificates and a key. All are PEM.
+///
+/// # Panics
+/// They are no PEM.
+pub fn client_config(authority: &str, identity: Option<(&str, &str)>) -> Arc<ClientConfig> {
+    let certificates = |pem: &str| -> Vec<_> {
+        let all = CertificateDer::pem_slice_iter(pem.as_bytes());
+        all.map(|one| one.expect("a certificate")).collect()
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(authority) {
+        roots.add(certificate).expect("an authority");
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::ALL_VERSIONS)
+        .expect("versions of TLS")
+        .with_root_certificates(roots);
+    Arc::new(match identity {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => {
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
+            builder
+                .with_client_auth_cert(certificates(chain), key)
+                .expect("a certificate and its key")
+        }
+    })
 }
 
 /// A stream of either kind.
@@ -58,6 +93,15 @@ impl Answer {
     }
 }
 
+impl fmt::Debug for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.fmt(f),
+            Self::Address(address) | Self::Secret(address, _) => address.fmt(f),
+        }
+    }
+}
+
 impl At {
     /// A server at a path.
     pub fn path(path: &Path) -> Self {
@@ -81,6 +125,14 @@ impl At {
                 stream.set_read_timeout(Some(PATIENCE))?;
                 stream.set_write_timeout(Some(PATIENCE))?;
                 Box::new(stream)
+            }
+            Self::Secret(address, config) => {
+                let stream = TcpStream::connect(address)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_write_timeout(Some(PATIENCE))?;
+                let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+                let session = ClientConnection::new(Arc::clone(config), name);
+                Box::new(StreamOwned::new(session.map_err(io::Error::other)?, stream))
             }
         })
     }
@@ -106,8 +158,22 @@ impl At {
     /// # Panics
     /// No answer comes.
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let stream = self.connect().unwrap_or_else(|e| panic!("{self:?}: {e}"));
-        let mut stream = BufReader::new(stream);
+        self.try_ask(method, path, headers, body)
+            .unwrap_or_else(|e| panic!("{self:?}: {method} {path}: {e}"))
+    }
+
+    /// The same, if an answer comes.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn try_ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Answer> {
+        let mut stream = BufReader::new(self.connect()?);
         let head = head(method, path, headers, body.len());
         let sent = stream
             .get_mut()
@@ -115,7 +181,6 @@ impl At {
         // A server that refuses early may have closed; what it said counts.
         let _ = sent;
         read_answer(&mut stream, method == "HEAD")
-            .unwrap_or_else(|e| panic!("{method} {path}: {e}"))
     }
 }
 

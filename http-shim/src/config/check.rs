@@ -9,11 +9,12 @@ use std::time::Duration;
 use qrng::units::{Amount, UnitError};
 use qrng_daemon::{Problems, path_in, read_secret};
 
-use super::{Environment, Limits, Raw, RawLimits, RawRate, UnixSocket};
+use super::{Environment, Limits, Raw, RawLimits, RawRate, RawTls, Tls, UnixSocket};
 use crate::keys::Keys;
 use crate::network::Network;
 use crate::rate::Rate;
 use crate::supply::Gateway;
+use crate::tls::{Certificate, Files, acceptor, read_all};
 
 /// Where the gateway's files are mounted unless something else is said.
 const MOUNT: &str = "/qrng";
@@ -84,11 +85,11 @@ pub(super) fn addresses(raw: &Raw, problems: &mut Problems) -> Vec<SocketAddr> {
         let Some(address) = problems.keep("listen", parse_address(text), remedy) else {
             continue;
         };
-        if !address.ip().is_loopback() && !raw.insecure_http {
+        if !address.ip().is_loopback() && raw.tls.is_none() && !raw.insecure_http {
             problems.add(
                 "listen",
                 format_args!("{address} is reached by other hosts, and without TLS keys and random bytes cross the network in clear"),
-                "listen on 127.0.0.1, or set insecure-http = true if a proxy in front of it encrypts",
+                "add a section [tls], listen on 127.0.0.1, or set insecure-http = true if a proxy in front of it encrypts",
             );
         }
         addresses.push(address);
@@ -108,6 +109,29 @@ pub(super) fn networks(texts: &[String], problems: &mut Problems) -> Vec<Network
     networks
         .filter_map(|text| problems.keep("open-to", text.parse(), remedy))
         .collect()
+}
+
+/// TLS: the certificate and its key, and who issues those of clients.
+pub(super) fn tls(file: &Path, raw: &RawTls, problems: &mut Problems) -> Option<Tls> {
+    let files = Files {
+        certificate: path_in(file, &raw.certificate),
+        key: path_in(file, &raw.key),
+    };
+    let remedy = "name a chain of certificates and the key of its first, both in PEM";
+    let certificate = problems.keep("tls.certificate, tls.key", Certificate::read(files), remedy);
+    let authority = raw.client_authority.as_deref();
+    let pem = authority
+        .map(|path| read_all(&path_in(file, path)))
+        .transpose();
+    let remedy = "name certificates of authorities in PEM, or leave it out";
+    let pem = problems.keep("tls.client-authority", pem, remedy);
+    let (certificate, pem) = (certificate?, pem?);
+    let acceptor = acceptor(&certificate, pem.as_deref());
+    let acceptor = problems.keep("tls.client-authority", acceptor, remedy)?;
+    Some(Tls {
+        certificate,
+        acceptor,
+    })
 }
 
 /// The rate limit.

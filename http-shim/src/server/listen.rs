@@ -24,14 +24,19 @@ pub enum Peer {
         uid: u32,
     },
     /// A host.
-    Remote(SocketAddr),
+    Remote {
+        /// Its address and port.
+        address: SocketAddr,
+        /// The name of the certificate that it has shown and that was verified.
+        certificate: Option<String>,
+    },
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local { uid } => write!(f, "user {uid}"),
-            Self::Remote(address) => address.fmt(f),
+            Self::Remote { address, .. } => address.fmt(f),
         }
     }
 }
@@ -49,7 +54,7 @@ pub enum Accepted {
     /// From this host.
     Unix(UnixStream, Peer),
     /// From anywhere.
-    Tcp(TcpStream, Peer),
+    Tcp(TcpStream, SocketAddr),
 }
 
 impl fmt::Display for Listener {
@@ -121,7 +126,7 @@ impl Listener {
             Self::Tcp(listener, _) => {
                 let (stream, address) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok(Accepted::Tcp(stream, Peer::Remote(address)))
+                Ok(Accepted::Tcp(stream, address))
             }
         }
     }

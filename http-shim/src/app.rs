@@ -10,6 +10,7 @@ use crate::pool::{Pool, Taken};
 use crate::problem::Problem;
 use crate::rate::Buckets;
 use crate::server::Connections;
+use crate::specimen::Specimen;
 
 /// The state of the service.
 pub struct App {
@@ -17,6 +18,8 @@ pub struct App {
     pub pool: Pool,
     /// What the gateway says of itself.
     pub document: Document,
+    /// Bytes that a test has used up.
+    pub specimen: Specimen,
     /// Who may come over TCP.
     pub access: Access,
     /// Buckets of those who come without a key.

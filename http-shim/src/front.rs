@@ -107,21 +107,20 @@ impl Front {
     }
 
     async fn route(&self, parts: Parts, body: Body) -> Response {
-        let allow = if parts.method == Method::HEAD && routes::takes_bytes(parts.uri.path()) {
-            // The bytes that it would take are nobody's.
-            Some("GET")
-        } else {
-            None
-        };
-        if let Some(allow) = allow {
-            let mut response = Problem::wrong_method(
+        let allow = HeaderValue::from_static(routes::allow(parts.uri.path()));
+        let mut response = self.call(parts, body).await;
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            response.headers_mut().insert(ALLOW, allow);
+        }
+        response
+    }
+
+    async fn call(&self, parts: Parts, body: Body) -> Response {
+        if parts.method == Method::HEAD && routes::takes_bytes(parts.uri.path()) {
+            return Problem::wrong_method(
                 "HEAD would take random bytes and give them to nobody; use GET",
             )
             .into_response();
-            response
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static(allow));
-            return response;
         }
         let reads = !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let mut router = self.router.clone();

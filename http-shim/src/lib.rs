@@ -28,6 +28,7 @@ pub mod problem;
 pub mod rate;
 pub mod routes;
 pub mod server;
+pub mod specimen;
 pub mod supply;
 pub mod tls;
 
@@ -49,6 +50,7 @@ use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::rate::Buckets;
 use crate::server::{Connections, Listener, Server};
+use crate::specimen::Specimen;
 use crate::supply::Report;
 use crate::tls::Certificate;
 
@@ -66,6 +68,7 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
     let app = Arc::new(App {
         pool: pool.clone(),
         document: Document::default(),
+        specimen: Specimen::default(),
         connections: Connections::new(config.limits.connections),
         addresses: Buckets::new(config.access.rate),
         access: config.access,

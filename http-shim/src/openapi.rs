@@ -33,6 +33,8 @@ pub fn begin() -> OpenApi {
     document.security = Some(vec![SecurityRequirement::new("key", Vec::<String>::new())]);
     document.tags = Some(vec![
         named("random", "Random values."),
+        named("appliance", "The interface of a Quantis appliance."),
+        named("clients", "Shapes that clients of other services know."),
         named("state", "How the gateway and this service are."),
     ]);
     document
@@ -45,15 +47,14 @@ pub fn finish(document: OpenApi, app: &Arc<App>) -> Description {
     let wait = app.limits.wait.as_millis() as u64;
     let items = document["paths"].as_object_mut().into_iter().flatten();
     for (path, item) in items {
-        let Some(parameters) = item.pointer_mut("/get/parameters") else {
-            continue;
-        };
-        for parameter in parameters.as_array_mut().into_iter().flatten() {
+        let methods = item.as_object_mut().into_iter().flatten();
+        let parameters = methods.filter_map(|(_, method)| method.get_mut("parameters"));
+        for parameter in parameters.flat_map(|all| all.as_array_mut().into_iter().flatten()) {
             let most = match (parameter["name"].as_str(), path.as_str()) {
                 (Some("wait"), _) => wait,
-                (Some("bytes"), "/api/random") | (Some("count"), "/api/v1/random/bytes") => {
-                    app.limits.bytes
-                }
+                (Some("bytes"), "/api/random")
+                | (Some("count"), "/api/v1/random/bytes")
+                | (Some("size"), "/api/2.0/streambytes") => app.limits.bytes,
                 _ => continue,
             };
             parameter["schema"]["maximum"] = most.into();

@@ -1,8 +1,11 @@
 //! The paths. Each file has those of one purpose; a new one is a line in [`all`] and a line in [`PATHS`].
 
+mod appliance;
+mod clients;
 mod description;
 mod health;
 mod metrics;
+mod monte_carlo;
 mod numbers;
 mod random;
 
@@ -21,13 +24,25 @@ use crate::front::BODY_MAX;
 use crate::problem::Problem;
 
 /// Every path that is counted by itself, and whether a GET of it takes random bytes. The last one stands for all others.
-pub const PATHS: [(&str, bool); 11] = [
+pub const PATHS: [(&str, bool); 23] = [
     ("/api/random", true),
     ("/api/integers", true),
     ("/api/floats", true),
     ("/api/uuid", true),
     ("/api/v1/random/bytes", true),
     ("/api/v1/random/integers", true),
+    ("/api/test/monte-carlo", true),
+    ("/api/2.0/streambytes", true),
+    ("/api/2.0/hexbytes", true),
+    ("/api/2.0/short", true),
+    ("/api/2.0/int", true),
+    ("/api/2.0/float", true),
+    ("/api/2.0/double", true),
+    ("/api/2.0/firmwareinfo", false),
+    ("/api/2.0/systeminfo", false),
+    ("/API/jsonI.php", true),
+    ("/anu", true),
+    ("/pollen", true),
     ("/health", false),
     ("/api/status", false),
     ("/metrics", false),
@@ -57,11 +72,23 @@ pub fn takes_bytes(path: &str) -> bool {
     PATHS[label(path)].1
 }
 
+/// What the header `Allow` says of a path. HEAD is never there: it would take bytes and give them to nobody.
+pub fn allow(path: &str) -> &'static str {
+    match path {
+        "/pollen" => "POST",
+        "/api/test/monte-carlo" => "GET, POST",
+        _ => "GET",
+    }
+}
+
 /// All routes.
 pub fn all(app: &Arc<App>) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(crate::openapi::begin())
         .merge(random::routes())
         .merge(numbers::routes())
+        .merge(monte_carlo::routes())
+        .merge(appliance::routes())
+        .merge(clients::routes())
         .merge(health::routes())
         .merge(metrics::routes())
         .merge(description::routes())

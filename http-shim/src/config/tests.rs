@@ -98,3 +98,19 @@ fn a_file_of_keys_must_be_private() {
     let config = check(&text, &Environment::default()).unwrap();
     assert!(config.access.keys.find(key.as_bytes()).is_some());
 }
+
+#[test]
+fn the_sample_says_what_the_defaults_are() {
+    let sample = check(
+        include_str!("../../../config/http.toml"),
+        &Environment::default(),
+    )
+    .unwrap();
+    let default = check("", &Environment::default()).unwrap();
+    assert_eq!(sample.gateway, default.gateway);
+    assert_eq!(sample.limits, default.limits);
+    assert_eq!(sample.log, default.log);
+    assert_eq!(sample.access.rate, default.access.rate);
+    let (sample, default) = (sample.socket.unwrap(), default.socket.unwrap());
+    assert_eq!((sample.path, sample.mode), (default.path, default.mode));
+}

@@ -185,7 +185,7 @@ async fn post(
 
 async fn test(app: &Arc<App>, query: &TestQuery) -> Result<Json<TestVerdict>, Problem> {
     let mut rest = query.bytes.unwrap_or(DEFAULT);
-    if !BYTES.contains(&rest) || rest % POINT as u64 != 0 {
+    if !BYTES.contains(&rest) || !rest.is_multiple_of(POINT as u64) {
         let (least, most) = (BYTES.start(), BYTES.end());
         return Err(Problem::bad_request(format!(
             "bytes: give a multiple of {POINT} from {least} to {most}"

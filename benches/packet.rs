@@ -3,7 +3,7 @@
 use qrng::keys::{CollectorKey, GatewayKey, generate};
 use qrng::packet::{ANNOUNCEMENT_LEN, Content, DEFAULT_DATA, Data, Datagram, OVERHEAD};
 use qrng::report::{Kind, Kinds};
-use qrng::session::{Opener, Sealer};
+use qrng::session::{Opener, ROW, Sealer};
 use rand_core::{Infallible, TryCryptoRng, TryRng};
 use std::time::Instant;
 
@@ -86,7 +86,7 @@ fn compare(ways: &mut [(&str, &mut dyn FnMut())]) {
 }
 
 fn main() {
-    let (Some((mut sealer, mut opener)), Some((mut other, mut opener_of_pairs))) =
+    let (Some((mut sealer, mut opener)), Some((mut other, mut opener_of_rows))) =
         (session(), session())
     else {
         eprintln!("no session could be started");
@@ -100,7 +100,7 @@ fn main() {
     }
     let (mut sealer_of_trains, mut room_for_trains) = (other, sealed.clone());
     let mut room = sealed.clone();
-    let (mut received, mut pairs) = (sealed.clone(), sealed.clone());
+    let (mut received, mut rows) = (sealed.clone(), sealed.clone());
     let mut seal = || {
         for (bytes, out) in bytes.chunks(BYTES).zip(room.chunks_mut(LENGTH)) {
             assert_eq!(sealer.seal(NOW, CONTENT, bytes, out), Ok(LENGTH));
@@ -118,14 +118,13 @@ fn main() {
         let length = sealer.seal_train(NOW, CONTENT, &bytes, BYTES, &mut room_for_trains);
         assert_eq!(length, Ok(TRAIN * LENGTH));
     };
-    let mut open_pairs = || {
-        pairs.copy_from_slice(&sealed);
-        for pair in pairs.chunks_mut(2 * LENGTH) {
-            let (first, second) = pair.split_at_mut(LENGTH);
-            if let (Some(mut first), Some(mut second)) = (data(first), data(second)) {
-                opener_of_pairs.compare_pair(&mut first, &mut second);
-                assert!(opener_of_pairs.open(first).is_ok());
-                assert!(opener_of_pairs.open(second).is_ok());
+    let mut open_rows = || {
+        rows.copy_from_slice(&sealed);
+        for row in rows.chunks_mut(ROW * LENGTH) {
+            let mut row: Vec<_> = row.chunks_mut(LENGTH).filter_map(data).collect();
+            opener_of_rows.compare_row(row.iter_mut());
+            for data in row {
+                assert!(opener_of_rows.open(data).is_ok());
             }
         }
     };
@@ -133,6 +132,6 @@ fn main() {
         ("seal", &mut seal),
         ("seal, in trains", &mut seal_train),
         ("copy, open", &mut open),
-        ("copy, open, in pairs", &mut open_pairs),
+        ("copy, open, in rows", &mut open_rows),
     ]);
 }

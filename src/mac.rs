@@ -1,7 +1,7 @@
 //! HMAC-SHA256 with a prepared key: the two blocks that depend on the key alone are hashed once.
 
 use hmac::{Hmac, KeyInit, Mac as _};
-use qrng_simd::sha256::compress_pair;
+use qrng_simd::sha256::{ROW, compress_row};
 use sha2::Sha256;
 use sha2::block_api::compress256;
 use subtle::ConstantTimeEq;
@@ -25,7 +25,7 @@ const BLOCK: usize = 64;
 #[derive(Clone)]
 pub(crate) struct Mac {
     hmac: Hmac<Sha256>,
-    /// The same state for two messages at a time: after the key's block for the inner hash, and for the outer.
+    /// The same state for messages side by side: after the key's block for the inner hash, and for the outer.
     inner: Zeroizing<[u32; 8]>,
     outer: Zeroizing<[u32; 8]>,
 }
@@ -63,26 +63,33 @@ impl Mac {
         self.sign(message).ct_eq(mac).into()
     }
 
-    /// Signs two messages, at nearly the price of one if they are of one length.
-    pub(crate) fn sign_pair(&self, messages: [&[u8]; 2]) -> [[u8; Self::LEN]; 2] {
-        let length = messages[0].len();
-        if messages[1].len() != length {
-            return messages.map(|message| self.sign(message));
+    /// Signs at most [`ROW`] messages of one length, for much less than the price of one after the other. What is in
+    /// `macs` for others stays as it is.
+    pub(crate) fn sign_row(&self, messages: &[&[u8]], macs: &mut [[u8; Self::LEN]; ROW]) {
+        let row = &messages[..messages.len().min(ROW)];
+        let Some(length) = row.first().map(|message| message.len()) else {
+            return;
+        };
+        if row.iter().any(|message| message.len() != length) {
+            for (mac, message) in macs.iter_mut().zip(row) {
+                *mac = self.sign(message);
+            }
+            return;
         }
-        let [(first, first_rest), (second, second_rest)] = messages.map(<[u8]>::as_chunks);
-        let mut states = [*self.inner; 2];
-        compress_pair(&mut states, [first, second]);
-        finish(&mut states, [first_rest, second_rest], length);
+        let (mut blocks, mut rests) = ([&[][..]; ROW], [&[][..]; ROW]);
+        for ((blocks, rest), message) in blocks.iter_mut().zip(&mut rests).zip(row) {
+            (*blocks, *rest) = message.as_chunks();
+        }
+        let mut states = [*self.inner; ROW];
+        compress_row(&mut states[..row.len()], &blocks[..row.len()]);
+        finish(&mut states, &rests[..row.len()], length);
         let hashes = states.map(to_bytes);
-        let mut states = [*self.outer; 2];
-        finish(&mut states, [&hashes[0], &hashes[1]], Self::LEN);
-        states.map(to_bytes)
-    }
-
-    /// Compares each in constant time.
-    pub(crate) fn verify_pair(&self, messages: [&[u8]; 2], macs: [&[u8]; 2]) -> [bool; 2] {
-        let [first, second] = self.sign_pair(messages);
-        [first.ct_eq(macs[0]).into(), second.ct_eq(macs[1]).into()]
+        let mut states = [*self.outer; ROW];
+        let hashes: [&[u8]; ROW] = std::array::from_fn(|i| &hashes[i][..]);
+        finish(&mut states, &hashes[..row.len()], Self::LEN);
+        for (mac, state) in macs.iter_mut().zip(states).take(row.len()) {
+            *mac = to_bytes(state);
+        }
     }
 }
 
@@ -95,20 +102,21 @@ fn keyed(key: &[u8; BLOCK], pad: u8) -> Zeroizing<[u32; 8]> {
     state
 }
 
-/// Ends two messages of `length` bytes after the key's block: the last `rests`, each shorter than a block, and the
-/// padding (FIPS 180-4 section 5.1.1).
-fn finish(states: &mut [[u32; 8]; 2], rests: [&[u8]; 2], length: usize) {
+/// Ends messages of `length` bytes after the key's block: the last `rests`, each shorter than a block, and the padding
+/// (FIPS 180-4 section 5.1.1).
+fn finish(states: &mut [[u32; 8]; ROW], rests: &[&[u8]], length: usize) {
     let bits = (BLOCK + length) as u64 * 8;
-    let mut last = [[[0; BLOCK]; 2]; 2];
     // One byte for the mark, eight for the length.
-    let blocks = if rests[0].len() + 9 <= BLOCK { 1 } else { 2 };
+    let blocks = (rests.first().map_or(0, |rest| rest.len()) + 9).div_ceil(BLOCK);
+    let mut last = [[[0; BLOCK]; 2]; ROW];
     for (last, rest) in last.iter_mut().zip(rests) {
         let bytes = last.as_flattened_mut();
         bytes[..rest.len()].copy_from_slice(rest);
         bytes[rest.len()] = 0x80;
         bytes[blocks * BLOCK - 8..][..8].copy_from_slice(&bits.to_be_bytes());
     }
-    compress_pair(states, [&last[0][..blocks], &last[1][..blocks]]);
+    let last: [&[[u8; BLOCK]]; ROW] = std::array::from_fn(|i| &last[i][..blocks]);
+    compress_row(&mut states[..rests.len()], &last[..rests.len()]);
 }
 
 fn to_bytes(state: [u32; 8]) -> [u8; Mac::LEN] {
@@ -139,44 +147,43 @@ mod tests {
         assert!(mac.verify(b"what do ya want for nothing?", &expected));
         assert!(!mac.verify(b"what do ya want for nothing!", &expected));
         assert!(!mac.verify(b"what do ya want for nothing?", &expected[..31]));
-        let pair = [
-            &b"what do ya want for nothing?"[..],
-            b"what do ya want for something",
-        ];
-        assert_eq!(mac.sign_pair([pair[0]; 2]), [expected; 2]);
-        assert_eq!(mac.sign_pair(pair)[0], expected);
+        let row = [&b"what do ya want for nothing?"[..]; ROW];
+        let mut macs = [[0; Mac::LEN]; ROW];
+        mac.sign_row(&row[1..], &mut macs);
+        assert_eq!(macs[..ROW - 1], [expected; ROW - 1]);
+        assert_eq!(macs[ROW - 1], [0; Mac::LEN]);
     }
 
     #[test]
     fn every_length_pads_alike() {
         let mac = Mac::new(&[7; 32]);
-        let bytes: Vec<u8> = (0..=255).cycle().take(301).collect();
+        let bytes: Vec<u8> = (0..=255).cycle().take(320).collect();
         for length in 0..300 {
-            let pair = [&bytes[..length], &bytes[1..=length]];
-            assert_eq!(mac.sign_pair(pair), pair.map(|message| mac.sign(message)));
+            let row: [&[u8]; ROW] = std::array::from_fn(|i| &bytes[i..i + length]);
+            let mut macs = [[0; Mac::LEN]; ROW];
+            mac.sign_row(&row, &mut macs);
+            assert_eq!(macs, row.map(|message| mac.sign(message)));
         }
     }
 
     proptest! {
         #[test]
-        fn pairs_are_as_good_as_one_at_a_time(
+        fn a_row_is_as_good_as_one_at_a_time(
             key: [u8; 32],
-            messages in prop::collection::vec(any::<[u8; 2]>(), 0..1500),
-            odd in 0..3_usize,
-            flip: prop::sample::Index,
-            wrong: [bool; 2],
+            bytes in prop::collection::vec(any::<u8>(), 16..1500),
+            count in 0..=ROW,
+            odd in prop::option::of(0..ROW),
         ) {
             let mac = Mac::new(&key);
-            let first: Vec<u8> = messages.iter().map(|m| m[0]).collect();
-            let second: Vec<u8> = messages.iter().skip(odd).map(|m| m[1]).collect();
-            let pair = [&first[..], &second[..]];
-            let mut macs = mac.sign_pair(pair);
-            prop_assert_eq!(macs, pair.map(|message| mac.sign(message)));
-            for (mac, wrong) in macs.iter_mut().zip(wrong) {
-                mac[flip.index(32)] ^= u8::from(wrong);
+            let messages: Vec<&[u8]> = (0..count)
+                .map(|i| &bytes[i..bytes.len() - ROW + i - usize::from(odd == Some(i))])
+                .collect();
+            let mut macs = [[0; Mac::LEN]; ROW];
+            mac.sign_row(&messages, &mut macs);
+            for (mac_of_row, message) in macs.iter().zip(&messages) {
+                prop_assert_eq!(*mac_of_row, mac.sign(message));
             }
-            let verdicts = mac.verify_pair(pair, [&macs[0], &macs[1]]);
-            prop_assert_eq!(verdicts, wrong.map(|wrong| !wrong));
+            prop_assert!(macs[count..].iter().all(|mac| *mac == [0; Mac::LEN]));
         }
     }
 }

@@ -29,6 +29,8 @@ mod ratchet;
 pub(crate) mod suite;
 
 pub use opener::{Opener, Refusal};
+/// Packets whose HMACs are best calculated side by side.
+pub use qrng_simd::sha256::ROW;
 pub use ratchet::{SESSION_STEPS, STEP_PACKETS, STEPS_AHEAD};
 
 /// First sequence number with which a session counts as spent.
@@ -191,46 +193,58 @@ impl Sealer {
             return Err(SessionError::DataLength(0));
         }
         let mut sealed = 0;
-        for pair in bytes.chunks(piece.saturating_mul(2)) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
             let out = &mut out[sealed..];
-            sealed += match pair.split_at_checked(piece) {
-                Some((first, second)) if second.len() == piece && self.same_step_next() => {
-                    self.seal_pair(now_us, content, [first, second], out)?
-                }
-                Some((first, second)) if !second.is_empty() => {
-                    let length = self.seal(now_us, content, first, out)?;
-                    length + self.seal(now_us, content, second, &mut out[length..])?
-                }
-                _ => self.seal(now_us, content, pair, out)?,
+            let room = out.len() / piece.saturating_add(1 + OVERHEAD);
+            let count = self.row_next(room.min(rest.len() / piece));
+            let taken = if count > 1 {
+                sealed += self.seal_row(now_us, content, &rest[..count * piece], piece, out)?;
+                count * piece
+            } else {
+                let taken = piece.min(rest.len());
+                sealed += self.seal(now_us, content, &rest[..taken], out)?;
+                taken
             };
+            rest = &rest[taken..];
         }
         Ok(sealed)
     }
 
-    /// Whether the next packet and the one after have the same keys.
-    fn same_step_next(&self) -> bool {
-        step_of(self.next) == step_of(self.next + 1)
+    /// How many of the next packets, at most `wanted`, make a row: they have the same keys.
+    fn row_next(&self, wanted: usize) -> usize {
+        let same_keys = STEP_PACKETS - self.next % STEP_PACKETS;
+        let same_keys = usize::try_from(same_keys).unwrap_or(usize::MAX);
+        wanted.min(ROW).min(same_keys)
     }
 
-    /// Seals two pieces of one length, whose packets have the same keys.
-    fn seal_pair(
+    /// Seals at most [`ROW`] pieces of `piece` bytes, for which there is room, and whose packets have the same keys.
+    fn seal_row(
         &mut self,
         now_us: u64,
         content: Content,
-        pieces: [&[u8]; 2],
+        bytes: &[u8],
+        piece: usize,
         out: &mut [u8],
     ) -> Result<usize, SessionError> {
-        let (next, half) = (self.next, pieces[0].len() + 1 + OVERHEAD);
-        self.encrypt(next, now_us, content, pieces[0], out)?;
-        self.encrypt(next + 1, now_us, content, pieces[1], &mut out[half..])?;
-        let (first, second) = out[..2 * half].split_at_mut(half);
-        let (first, first_mac) = first.split_at_mut(half - field::MAC_LEN);
-        let (second, second_mac) = second.split_at_mut(half - field::MAC_LEN);
-        let macs = self.keys.mac.sign_pair([first, second]);
-        first_mac.copy_from_slice(&macs[0]);
-        second_mac.copy_from_slice(&macs[1]);
-        self.next += 2;
-        Ok(2 * half)
+        let length = piece + 1 + OVERHEAD;
+        let mut count = 0;
+        for (sequence, bytes) in (self.next..).zip(bytes.chunks(piece)) {
+            let room = &mut out[count * length..];
+            self.encrypt(sequence, now_us, content, bytes, room)?;
+            count += 1;
+        }
+        let mut signed = [&[][..]; ROW];
+        for (signed, datagram) in signed.iter_mut().zip(out.chunks(length)).take(count) {
+            *signed = &datagram[..length - field::MAC_LEN];
+        }
+        let mut macs = [[0; Mac::LEN]; ROW];
+        self.keys.mac.sign_row(&signed[..count], &mut macs);
+        for (datagram, mac) in out.chunks_mut(length).zip(macs).take(count) {
+            datagram[length - field::MAC_LEN..length].copy_from_slice(&mac);
+        }
+        self.next += count as u64;
+        Ok(count * length)
     }
 
     /// Writes a datagram but for its HMAC at the start of `out`, and returns the length of all of it.

@@ -41,7 +41,9 @@ use std::process::ChildStdin;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use qrng_daemon::{DaemonArgs, Ending, Manager, Progress, Supervisor, protect_memory};
+use qrng_daemon::{
+    DaemonArgs, Ending, Manager, Progress, Supervisor, prefer_throughput, protect_memory,
+};
 
 pub mod acquire;
 pub mod block;
@@ -100,6 +102,8 @@ pub fn run(args: &DaemonArgs) -> anyhow::Result<()> {
     args.follow_parent()
         .context("cannot follow the parent process")?;
     protect_memory().context("cannot keep the memory out of core dumps")?;
+    // The sender inherits it.
+    prefer_throughput();
     let config = Config::load(&args.config, &launch::check)?;
     if args.check {
         println!("{}: the configuration is good", args.config.display());

@@ -2,7 +2,7 @@
 //! and their errors, secret files and variables, atomic writes, mounts, logging, signals and
 //! supervised threads.
 //!
-//! Nothing here knows of packets or randomness. `unsafe` is in [`descriptors`] alone.
+//! Nothing here knows of packets or randomness. `unsafe` is in [`descriptors`] and `schedule` alone.
 
 mod args;
 mod config;
@@ -18,6 +18,11 @@ pub mod mounts;
 mod process;
 mod progress;
 mod psk;
+#[expect(
+    unsafe_code,
+    reason = "asks the kernel to schedule a thread in another way"
+)]
+mod schedule;
 mod supervisor;
 
 pub use args::DaemonArgs;
@@ -27,4 +32,5 @@ pub use manager::Manager;
 pub use process::{follow, init_log, protect_memory};
 pub use progress::{Progress, Pulse};
 pub use psk::{PSK_REMEDY, PSK_VARIABLE, Psk};
+pub use schedule::prefer_throughput;
 pub use supervisor::{Ending, Supervisor};

@@ -31,7 +31,7 @@ use qrng::keys::{GatewayKey, KeyId};
 use qrng::packet::{Announcement, Content, Data, Datagram, Malformed};
 use qrng::replay::Replay;
 use qrng::report::{Kinds, Report};
-use qrng::session::{Refusal, SessionError};
+use qrng::session::{ROW, Refusal, SessionError};
 use std::io;
 
 mod reject;
@@ -120,6 +120,9 @@ pub struct Admit {
     verified: Option<Verified>,
 }
 
+/// A datagram that was looked at, and is still to be judged.
+pub struct Looked<'d>(Result<Datagram<'d>, Malformed>);
+
 /// When something was last verified.
 #[derive(Clone, Copy)]
 struct Verified {
@@ -144,60 +147,46 @@ impl Admit {
         }
     }
 
+    /// Looks at datagrams that came together, at most [`ROW`] of them: parses them, and compares the HMACs of packets side
+    /// by side if they fail no cheaper check (but for the CRC32, which protects against line errors only). Changes nothing,
+    /// and no verdict rests on it: [`Admit::judge`] makes every check in its turn all the same. They come back in order.
+    pub fn look_at<'d>(
+        &mut self,
+        datagrams: impl Iterator<Item = &'d mut [u8]>,
+        now_us: u64,
+    ) -> [Option<Looked<'d>>; ROW] {
+        let mut datagrams = datagrams.map(|datagram| Looked(Datagram::new_checked(datagram)));
+        let mut row: [Option<Looked<'d>>; ROW] = std::array::from_fn(|_| datagrams.next());
+        let mut data = row.iter_mut().flatten().filter_map(|looked| match looked {
+            Looked(Ok(Datagram::Data(data))) => Some(data),
+            Looked(_) => None,
+        });
+        if let Some(first) = data.next()
+            && let Some(known) = self.sessions.of_packet(first.id())
+        {
+            let floor_us = self.floor_us;
+            let may_pass = std::iter::once(first).chain(data).filter(|data| {
+                known.opener.owns(data.id())
+                    && known.window.peek(data.id().sequence).is_ok()
+                    && check_freshness(data.timestamp_us(), now_us).is_ok()
+                    && data.timestamp_us() > floor_us
+            });
+            known.opener.compare_row(may_pass);
+        }
+        row
+    }
+
     /// Judges one datagram. Total: any bytes give a verdict.
     ///
     /// # Errors
     /// [`Reject`] names the first check that failed. Nothing has changed then, unless [`Reject::commits`].
-    pub fn datagram<'d>(
+    pub fn judge<'d>(
         &mut self,
-        datagram: &'d mut [u8],
+        looked: Looked<'d>,
         now_us: u64,
         bound: &mut dyn AdvanceBound,
     ) -> Result<Admitted<'d>, Reject> {
-        self.checked(Datagram::new_checked(datagram), now_us, bound)
-    }
-
-    /// Judges two datagrams, the first one first: exactly as [`Admit::datagram`] would one after the other, in less time.
-    ///
-    /// # Errors
-    /// As [`Admit::datagram`], for each.
-    pub fn pair<'d>(
-        &mut self,
-        pair: [&'d mut [u8]; 2],
-        now_us: u64,
-        bound: &mut dyn AdvanceBound,
-    ) -> [Result<Admitted<'d>, Reject>; 2] {
-        let mut pair = pair.map(Datagram::new_checked);
-        if let [Ok(Datagram::Data(first)), Ok(Datagram::Data(second))] = &mut pair {
-            self.compare(first, second, now_us);
-        }
-        pair.map(|datagram| self.checked(datagram, now_us, bound))
-    }
-
-    /// Has the HMACs of two packets compared together beforehand, if neither fails a cheaper check (but for the CRC32,
-    /// which protects against line errors only). No verdict rests on this: every check is made in its turn all the same.
-    fn compare(&mut self, first: &mut Data<'_>, second: &mut Data<'_>, now_us: u64) {
-        let floor_us = self.floor_us;
-        let Some(known) = self.sessions.of_packet(first.id()) else {
-            return;
-        };
-        let may_pass = |data: &Data<'_>| {
-            known.window.peek(data.id().sequence).is_ok()
-                && check_freshness(data.timestamp_us(), now_us).is_ok()
-                && data.timestamp_us() > floor_us
-        };
-        if may_pass(first) && known.opener.owns(second.id()) && may_pass(second) {
-            known.opener.compare_pair(first, second);
-        }
-    }
-
-    fn checked<'d>(
-        &mut self,
-        datagram: Result<Datagram<'d>, Malformed>,
-        now_us: u64,
-        bound: &mut dyn AdvanceBound,
-    ) -> Result<Admitted<'d>, Reject> {
-        match datagram {
+        match looked.0 {
             Ok(Datagram::Data(data)) => self.data(data, now_us, bound),
             Ok(Datagram::Announcement(announcement)) => self.announcement(&announcement, now_us),
             Err(Malformed::Length) => Err(Reject::Length),

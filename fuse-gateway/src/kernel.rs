@@ -7,10 +7,11 @@
 //! ```
 //!
 //! `abi` parses and builds the kernel's structs, `connection` reads and writes them, `serve` answers, `waiting` holds the
-//! readers that wait, `mount` mounts and unmounts, and `errno` turns errors into numbers.
+//! readers that wait, `eager` keeps a thread awake for who asks often, `mount` mounts and unmounts, and `errno` turns errors into numbers.
 
 mod abi;
 mod connection;
+mod eager;
 mod errno;
 mod mount;
 mod serve;
@@ -31,7 +32,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::libc::O_NONBLOCK;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use qrng_daemon::{Progress, Pulse};
+use qrng_daemon::{Progress, Pulse, prefer_throughput};
 use thiserror::Error;
 
 use self::connection::Connection;
@@ -376,6 +377,7 @@ impl Thread {
             if self.serves {
                 shared.answer_all(&mut self.desk, &self.pulse)
             } else {
+                prefer_throughput();
                 shared.serve_waiting(&mut self.desk, &self.pulse);
                 Ok(())
             }

@@ -41,7 +41,7 @@ use log::{error, info, warn};
 use nix::unistd::{getegid, geteuid};
 use qrng::keys::GatewayKey;
 use qrng_daemon::descriptors::handed_over;
-use qrng_daemon::{Ending, Manager, Progress, Supervisor};
+use qrng_daemon::{Ending, Manager, Progress, Supervisor, prefer_throughput};
 
 use crate::admit::{Admit, AdvanceBound};
 use crate::bound::{BoundFile, StartBound};
@@ -139,7 +139,10 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         link,
         progress.stage("receive"),
     );
-    supervisor.spawn("receive", move || receiver.run())?;
+    supervisor.spawn("receive", move || {
+        prefer_throughput();
+        receiver.run()
+    })?;
     supervisor.spawn("watch", move || watch::run(&status, &tree))?;
     let manager = Arc::new(manager);
     manager.ready(&format!("serving at {places}"));

@@ -15,6 +15,7 @@ use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, MultiHeaders, recvmmsg, setsockopt, sockopt,
 };
 
+use qrng::session::ROW;
 use qrng_daemon::Pulse;
 
 use crate::admit::{Admit, Admitted, Reject};
@@ -129,8 +130,12 @@ impl Receiver {
                 if segment == 0 {
                     continue;
                 }
-                for pair in message[..length].chunks_mut(2 * segment) {
-                    self.pair(pair, segment, now_us, now);
+                for row in message[..length].chunks_mut(ROW * segment) {
+                    let row = self.admit.look_at(row.chunks_mut(segment), now_us);
+                    for looked in row.into_iter().flatten() {
+                        let verdict = self.admit.judge(looked, now_us, &mut self.bound);
+                        self.take(verdict, now_us, now);
+                    }
                 }
             }
             self.link.counters.lost.set(self.admit.counts().lost);
@@ -192,22 +197,6 @@ impl Receiver {
             .add(u64::from(dropped.wrapping_sub(self.dropped)));
         self.dropped = dropped;
         Ok(trains)
-    }
-
-    /// Takes two datagrams of a train, or its last.
-    fn pair(&mut self, pair: &mut [u8], segment: usize, now_us: u64, now: Instant) {
-        match pair.split_at_mut_checked(segment) {
-            Some((first, second)) if !second.is_empty() => {
-                let pair = [first, second];
-                for verdict in self.admit.pair(pair, now_us, &mut self.bound) {
-                    self.take(verdict, now_us, now);
-                }
-            }
-            _ => {
-                let verdict = self.admit.datagram(pair, now_us, &mut self.bound);
-                self.take(verdict, now_us, now);
-            }
-        }
     }
 
     /// Acts on the verdict on one datagram.

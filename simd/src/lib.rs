@@ -4,7 +4,7 @@
 //!  bytes ─┬─> von_neumann::Selector ─> at most a quarter of the bits     PEXT                   or portable
 //!         ├─> matrix::Matrix ────────> y = M x over GF(2)                GFNI with AVX-512      or portable
 //!         └─> toeplitz::Toeplitz ────> y = T x over GF(2)                (V)PCLMULQDQ           or portable
-//!  two messages ─> sha256::compress_pair ─> two states               SHA, interleaved       or portable
+//!  messages ────> sha256::compress_row ─────> their states           AVX-512, or SHA        or portable
 //!  any loop ─────> Vectors::run ────────────> its result               AVX-512 or AVX2        or portable
 //! ```
 //!

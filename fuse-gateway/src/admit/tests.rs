@@ -4,7 +4,7 @@ use qrng::session::STEP_PACKETS;
 use support::{Collector, Gateway, Got, SECOND, T0, joined};
 
 mod hostile;
-mod pairs;
+mod rows;
 mod simulation;
 mod support;
 
@@ -57,7 +57,7 @@ fn reports_and_unknown_content() {
     let mut body = [0; 200];
     report.encode(&mut body).unwrap();
     let mut packet = collector.seal(T0, Content::Report, &body);
-    match gateway.admit.datagram(&mut packet, T0, &mut gateway.file) {
+    match gateway.judge(&mut packet, T0) {
         Ok(Admitted::Report { report: got, .. }) => assert_eq!(got, report),
         other => panic!("{other:?}"),
     }
@@ -72,7 +72,7 @@ fn simulated_bytes_are_refused_wiped_and_used_up() {
     let mixed = Kinds::of(Kind::Usb).with(Kind::Simulator);
     let packet = collector.seal(T0, Content::Bytes(mixed), &[0x42; 100]);
     let mut received = packet.clone();
-    let verdict = gateway.admit.datagram(&mut received, T0, &mut gateway.file);
+    let verdict = gateway.judge(&mut received, T0);
     assert_eq!(verdict.unwrap_err(), Reject::SourceRefused);
     assert!(!received.windows(4).any(|w| w == [0x42; 4]));
     // A gateway that accepts them from now on can't be given this packet any more; nor is it lost.
@@ -114,9 +114,7 @@ fn the_bound_is_written_before_anything_beyond_it_is_accepted() {
     gateway.file.broken = true;
     let packet = collector.packet(T0 + 10);
     let mut received = packet.clone();
-    let verdict = gateway
-        .admit
-        .datagram(&mut received, T0 + 10, &mut gateway.file);
+    let verdict = gateway.judge(&mut received, T0 + 10);
     assert_eq!(verdict.unwrap_err(), Reject::BoundNotWritten);
     assert!(
         !received.windows(4).any(|w| w == [0x5a; 4]),

@@ -147,17 +147,32 @@ impl Gateway {
         self.admit = Admit::new(vec![key], bound, Kinds::REAL);
     }
 
-    pub fn take(&mut self, datagram: &[u8], now_us: u64) -> Result<Got, Reject> {
-        let mut datagram = datagram.to_vec();
-        let verdict = self.admit.datagram(&mut datagram, now_us, &mut self.file);
-        verdict.map(got)
+    /// Judges a datagram that came alone.
+    pub fn judge<'d>(
+        &mut self,
+        datagram: &'d mut [u8],
+        now_us: u64,
+    ) -> Result<Admitted<'d>, Reject> {
+        let looked = self.admit.look_at(std::iter::once(datagram), now_us);
+        let looked = looked.into_iter().flatten().next().expect("one of one");
+        self.admit.judge(looked, now_us, &mut self.file)
     }
 
-    pub fn take_pair(&mut self, pair: [&[u8]; 2], now_us: u64) -> [Result<Got, Reject>; 2] {
-        let [mut first, mut second] = pair.map(<[u8]>::to_vec);
-        let pair = [&mut first[..], &mut second[..]];
-        let verdicts = self.admit.pair(pair, now_us, &mut self.file);
-        verdicts.map(|verdict| verdict.map(got))
+    pub fn take(&mut self, datagram: &[u8], now_us: u64) -> Result<Got, Reject> {
+        self.judge(&mut datagram.to_vec(), now_us).map(got)
+    }
+
+    /// Judges datagrams that came together.
+    pub fn take_row(&mut self, row: &[&[u8]], now_us: u64) -> Vec<Result<Got, Reject>> {
+        let mut row: Vec<_> = row.iter().map(|datagram| datagram.to_vec()).collect();
+        let looked = self
+            .admit
+            .look_at(row.iter_mut().map(Vec::as_mut_slice), now_us);
+        looked
+            .into_iter()
+            .flatten()
+            .map(|looked| self.admit.judge(looked, now_us, &mut self.file).map(got))
+            .collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Two datagrams at a time: nobody can tell it from one at a time, but by a clock.
+//! Datagrams that come together: nobody can tell it from one at a time, but by a clock.
 
 use super::*;
 use proptest::prelude::*;
@@ -90,36 +90,36 @@ fn state(gateway: &Gateway) -> (Counts, Vec<SessionInfo>, Option<i64>, u64) {
 
 proptest! {
     #[test]
-    fn pairs_are_as_good_as_one_at_a_time(
-        events in prop::collection::vec(event(), 2..60),
+    fn rows_are_as_good_as_one_at_a_time(
+        events in prop::collection::vec(event(), 2..120),
+        length in 1..=ROW,
         known in prop::bool::weighted(0.9),
     ) {
         let (mut collector, mut single) = joined();
-        let mut paired = joined().1;
+        let mut together = joined().1;
         if !known {
             collector.restart(T0 + 1);
         }
         let now = T0 + SECOND;
-        for pair in arrivals(&mut collector, &events).chunks(2) {
-            for gateway in [&mut single, &mut paired] {
-                let broken = pair.iter().find_map(|arrival| arrival.1);
+        for row in arrivals(&mut collector, &events).chunks(length) {
+            for gateway in [&mut single, &mut together] {
+                let broken = row.iter().find_map(|arrival| arrival.1);
                 gateway.file.broken = broken.unwrap_or(gateway.file.broken);
             }
-            if let [(first, _), (second, _)] = pair {
-                let one_by_one = [single.take(first, now), single.take(second, now)];
-                prop_assert_eq!(paired.take_pair([first, second], now), one_by_one);
-            }
-            prop_assert_eq!(state(&single), state(&paired));
-            prop_assert_eq!(&single.file, &paired.file);
+            let row: Vec<&[u8]> = row.iter().map(|arrival| &arrival.0[..]).collect();
+            let one_by_one: Vec<_> = row.iter().map(|datagram| single.take(datagram, now)).collect();
+            prop_assert_eq!(together.take_row(&row, now), one_by_one);
+            prop_assert_eq!(state(&single), state(&together));
+            prop_assert_eq!(&single.file, &together.file);
         }
     }
 }
 
 #[test]
-fn a_repetition_within_a_pair_is_refused() {
+fn a_repetition_within_a_row_is_refused() {
     let (mut collector, mut gateway) = joined();
     let packet = collector.packet(T0);
-    let verdicts = gateway.take_pair([&packet, &packet], T0);
+    let verdicts = gateway.take_row(&[&packet, &packet], T0);
     assert_eq!(verdicts, [Ok(Got::Number(1)), Err(Reject::Duplicate)]);
     assert_eq!(gateway.admit.counts().committed, 1);
 }
@@ -131,10 +131,10 @@ fn a_forgery_harms_nothing_beside_it() {
     let mut forged = good.clone();
     let last = forged.len() - 1;
     forged[last] ^= 1;
-    let verdicts = gateway.take_pair([&forged, &good], T0);
+    let verdicts = gateway.take_row(&[&forged, &good], T0);
     assert_eq!(verdicts, [Err(Reject::Forged), Ok(Got::Number(1))]);
     let (good, mut forged) = (collector.packet(T0), collector.packet(T0));
     forged[last] ^= 1;
-    let verdicts = gateway.take_pair([&good, &forged], T0);
+    let verdicts = gateway.take_row(&[&good, &forged], T0);
     assert_eq!(verdicts, [Ok(Got::Number(2)), Err(Reject::Forged)]);
 }

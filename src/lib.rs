@@ -51,6 +51,13 @@ pub mod stream;
 mod testing;
 pub mod units;
 
+/// Overwrites what calls that have returned left on this thread's stack, as far as 64 KiB down: a secret that was moved
+/// has left a copy at each place where it was.
+#[inline(never)]
+pub fn wipe_stack() {
+    wipe(std::hint::black_box(&mut [0; 64 * 1024]));
+}
+
 /// Overwrites `bytes` with zeros in a way that the compiler may not leave out.
 ///
 /// A fill and a barrier: `zeroize` on a slice writes byte by byte, which would cost more than the

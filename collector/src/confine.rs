@@ -5,8 +5,8 @@
 //! | Step | File | After it |
 //! |---|---|---|
 //! | deaf sockets | [`socket`] | nothing that arrives is ever queued, and no ICMP message is told or changes the size of a datagram |
-//! | privileges | [`privileges`] | no capability, no supplementary group, and no way to new ones |
-//! | files | [`files`] | nothing can be opened, made or removed; what is open stays so |
+//! | privileges | [`qrng_confine::privileges`] | no capability, no supplementary group, and no way to new ones |
+//! | files | [`qrng_confine::files`] | nothing can be opened, made or removed; what is open stays so |
 //! | system calls | [`calls`] | all but a score of them kill the process, `read` of anything but its pipe among them |
 //!
 //! The reader gives up what its sources do not need ([`needs`]): privileges, all other files, and the
@@ -15,17 +15,16 @@
 //! A process that cannot be confined does not start, unless the configuration says so by the name of
 //! what that is. The sockets are deaf even then.
 
-use std::fmt;
 use std::os::fd::RawFd;
 
-use thiserror::Error;
+pub use qrng_confine::{ConfineError, Process, StepError};
+use qrng_confine::{files, privileges};
 
 use crate::config::Config;
 
 pub mod calls;
-pub mod files;
 pub mod needs;
-pub mod privileges;
+#[allow(unsafe_code)] // Socket options that no crate in use wraps.
 pub mod socket;
 
 use needs::Needs;
@@ -41,68 +40,6 @@ pub struct SenderHandles {
     pub sockets: Vec<RawFd>,
     /// The epoch file: written in place and synced.
     pub epochs: RawFd,
-}
-
-/// One of the collector's processes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Process {
-    /// It has the devices.
-    Reader,
-    /// It has the keys and the sockets.
-    Sender,
-}
-
-impl fmt::Display for Process {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Reader => "reader",
-            Self::Sender => "sender",
-        })
-    }
-}
-
-/// Why a process cannot be confined: which step failed, why, and what to do.
-#[derive(Debug, Error)]
-#[error(
-    "the {process} cannot be confined: {what}; or, where something else keeps this host apart, \
-     set {process} = \"off-insecure\" in [confinement]"
-)]
-pub struct ConfineError {
-    process: Process,
-    what: String,
-}
-
-/// A step of confinement that failed, with a remedy.
-#[derive(Debug, Error)]
-pub enum StepError {
-    /// The kernel's capabilities, groups, or `no_new_privs`.
-    #[error(
-        "privileges: {0}; a kernel and a service manager that let a process give them up are needed"
-    )]
-    Privileges(std::io::Error),
-    /// Landlock is not there.
-    #[error(
-        "Landlock is not available ({0}); it needs Linux 5.13 or newer with `landlock` among its security \
-         modules: see /sys/kernel/security/lsm, and the boot parameter lsm="
-    )]
-    NoLandlock(&'static str),
-    /// Landlock refuses.
-    #[error(
-        "Landlock: {0}; a path of the configuration may have vanished: see the log, and start again"
-    )]
-    Landlock(String),
-    /// The filter of system calls cannot be made or installed.
-    #[error("system calls: {0}; a kernel with seccomp filters (CONFIG_SECCOMP_FILTER) is needed")]
-    Calls(#[from] seccompiler::Error),
-}
-
-impl Process {
-    fn refused(self, step: impl Into<StepError>) -> ConfineError {
-        ConfineError {
-            process: self,
-            what: step.into().to_string(),
-        }
-    }
 }
 
 /// Takes privileges and files from the sender. To be called before it has any other thread, and when

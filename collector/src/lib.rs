@@ -49,7 +49,6 @@ pub mod acquire;
 pub mod block;
 pub mod combine;
 pub mod config;
-#[allow(unsafe_code)] // Socket options and capabilities that no crate in use wraps.
 pub mod confine;
 pub mod counters;
 pub mod epoch;
@@ -72,6 +71,7 @@ pub mod status;
 pub mod sysfs;
 
 use config::{Config, Confinement, Driver, SourceConfig};
+use confine::Process;
 use counters::Counters;
 use latched::Latched;
 use launch::Sender;
@@ -140,13 +140,12 @@ fn confine(config: &Config, sender: &Sender) -> anyhow::Result<Confined> {
         Confinement::Enforced => Some(confine::reader(config)?),
         Confinement::OffInsecure => None,
     };
-    for (process, confinement) in [("sender", wanted.sender), ("reader", wanted.reader)] {
+    for (process, confinement) in [
+        (Process::Sender, wanted.sender),
+        (Process::Reader, wanted.reader),
+    ] {
         if confinement == Confinement::OffInsecure {
-            log::warn!(
-                "THE {} IS NOT CONFINED, because of {process} = \"off-insecure\" in [confinement]: \
-                 whoever takes it over has all that this user has",
-                process.to_uppercase()
-            );
+            process.tell_off();
         }
     }
     let landlock = landlock.or(sender.landlock);

@@ -157,6 +157,7 @@ fn start(
     let (send, counting) = (&order.send, Arc::new(Counting::new(order.gateways.len())));
     let length = send.batch().max(longest_notice(send.cut()));
     let (to_send, from_seal) = ring(BUFFERS, || Batch::new(length));
+    qrng::wipe_stack();
     let barrier = Arc::new(Barrier::new(STAGES + 1));
     // Twice: all have started, so that the calls of a thread's start need not be allowed; and go.
     let stage = |name: &str, body: Box<dyn FnOnce() -> anyhow::Result<()> + Send>| {

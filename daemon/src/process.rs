@@ -1,11 +1,13 @@
 //! Settings of the process itself.
 
+use std::fs;
 use std::io;
 
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::getppid;
+use qrng_confine::memory;
 
 /// Starts logging to standard error: level `info`, or what the variable `QRNG_LOG` says
 /// (`debug`, `warn`, `qrng_gateway=debug`, ...). There is nothing below `debug`: a library's messages there may hold what it
@@ -16,13 +18,28 @@ pub fn init_log() {
         .init();
 }
 
-/// Keeps keys and entropy out of core dumps and away from debuggers of the same user.
+/// No mapping of any kind is dumped (core(5)): also into a core that somebody has made against the limit.
+const NOTHING: &str = "0";
+
+/// Keeps keys and entropy out of core dumps, away from debuggers of the same user, and out of swap.
+///
+/// Where the limit on locked memory is too low all works without the lock; a warning says how to raise it.
 ///
 /// # Errors
 /// The kernel's, from `prctl(PR_SET_DUMPABLE)` or `setrlimit(RLIMIT_CORE)`.
 pub fn protect_memory() -> io::Result<()> {
+    // The first: /proc is root's for a process that cannot be dumped. Where it is not there the other two do.
+    if let Err(e) = fs::write("/proc/self/coredump_filter", NOTHING) {
+        log::debug!("/proc/self/coredump_filter: {e}");
+    }
     prctl::set_dumpable(false)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    if !memory::lock()? {
+        log::warn!(
+            "memory with keys and random bytes could be written to swap: let it be locked \
+             (LimitMEMLOCK=infinity in the unit, or `ulimit -l unlimited`), or have no swap"
+        );
+    }
     Ok(())
 }
 

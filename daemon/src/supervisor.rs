@@ -50,22 +50,30 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Takes over SIGTERM and SIGINT. To be called before the process has any other thread,
-    /// because the threads inherit the signal mask. A further signal ends the process at once, if it
-    /// comes a second after the first or later: one death of a parent with several threads is told by
-    /// several signals, and they must not keep the process from ending in order.
+    /// Takes over SIGTERM and SIGINT, and heeds them at once: see [`Supervisor::heed_signals`]. To be called before the process
+    /// has any other thread, because the threads inherit the signal mask.
     ///
     /// # Errors
     /// The kernel refuses the signal mask or the thread.
     pub fn new() -> io::Result<Self> {
-        let signals = block()?;
-        let supervisor = Self::told();
-        let teller = supervisor.tell.clone();
+        let supervisor = Self::without_signals()?;
+        supervisor.heed_signals()?;
+        Ok(supervisor)
+    }
+
+    /// Starts a thread that waits for SIGTERM and SIGINT, also those that came since they were blocked. A further signal ends
+    /// the process at once, if it comes a second after the first or later: one death of a parent with several threads is told
+    /// by several signals, and they must not keep the process from ending in order.
+    ///
+    /// # Errors
+    /// The kernel refuses the thread.
+    pub fn heed_signals(&self) -> io::Result<()> {
+        let teller = self.tell.clone();
         thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
                 let mut asked: Option<Instant> = None;
-                while let Ok(signal) = signals.wait() {
+                while let Ok(signal) = asking().wait() {
                     match asked {
                         None => {
                             asked = Some(Instant::now());
@@ -76,17 +84,18 @@ impl Supervisor {
                     }
                 }
             })?;
-        Ok(supervisor)
+        Ok(())
     }
 
-    /// For a process that another one ends: SIGTERM and SIGINT do nothing. A terminal and a service
-    /// manager send them to all processes of a group, and then the other one decides. To be called
+    /// SIGTERM and SIGINT do nothing, until [`Supervisor::heed_signals`] if that is called. For a process that another one ends: a
+    /// terminal and a service manager send them to all processes of a group, and then the other one decides. To be called
     /// before the process has any other thread.
     ///
     /// # Errors
     /// The kernel refuses the signal mask.
     pub fn without_signals() -> io::Result<Self> {
-        block()?;
+        // Kept from this thread and all that it starts.
+        asking().thread_block()?;
         Ok(Self::told())
     }
 
@@ -158,13 +167,12 @@ impl Supervisor {
     }
 }
 
-/// Keeps SIGTERM and SIGINT from this thread and all that it starts.
-fn block() -> io::Result<SigSet> {
+/// The signals that ask for the end.
+fn asking() -> SigSet {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGINT);
-    signals.thread_block()?;
-    Ok(signals)
+    signals
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use qrng::keys::GatewayKey;
 use qrng::report::Kinds;
 use qrng::units::Amount;
+use qrng_confine::Confinement;
 use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_secret, read_toml};
 use serde::Deserialize;
 
@@ -57,6 +58,8 @@ pub struct Config {
     pub receive_buffer: usize,
     /// How verified bytes are tested before they are served.
     pub health: Testing,
+    /// Whether the process is confined.
+    pub confinement: Confinement,
 }
 
 #[derive(Debug, Deserialize)]
@@ -81,6 +84,14 @@ struct Raw {
     #[serde(default)]
     health: RawHealth,
     stream: Option<RawStream>,
+    #[serde(default)]
+    confinement: RawConfinement,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawConfinement {
+    gateway: Confinement,
 }
 
 #[derive(Debug, Deserialize)]
@@ -268,6 +279,7 @@ impl Config {
                 overflow,
                 receive_buffer,
                 health,
+                confinement: raw.confinement.gateway,
             }),
             _ => unreachable!("a missing value without a problem"),
         }

@@ -125,6 +125,12 @@ pub enum StopError {
 pub struct Mount {
     place: Place,
     shared: Option<Arc<Shared>>,
+    options: MountOptions,
+    /// One a thread, until it starts.
+    desks: Vec<Desk>,
+    /// Whether an earlier run has answered over the same connection.
+    resumed: bool,
+    done: Sender<()>,
     loops: usize,
     threads: Vec<JoinHandle<()>>,
     ended: Receiver<()>,
@@ -133,16 +139,26 @@ pub struct Mount {
 impl Mount {
     /// Mounts `tree` and serves it until [`Mount::stop`].
     ///
+    /// # Errors
+    /// As [`Mount::new`] and [`Mount::serve`].
+    pub fn start(options: MountOptions, tree: Arc<Tree>) -> Result<Self, MountError> {
+        let mut mount = Self::new(options, tree)?;
+        mount.serve()?;
+        Ok(mount)
+    }
+
+    /// Mounts `tree`, for [`Mount::serve`].
+    ///
     /// A dead mount of an earlier gateway at the same place is removed first; a live one is an error.
     ///
     /// # Errors
     /// See [`MountError`]; nothing stays mounted then.
-    pub fn start(options: MountOptions, tree: Arc<Tree>) -> Result<Self, MountError> {
+    pub fn new(options: MountOptions, tree: Arc<Tree>) -> Result<Self, MountError> {
         let fresh = mount::mount(&options.point, options.allow_other)?;
-        Self::serve(options, tree, fresh, After::Nobody, false)
+        Self::prepare(options, tree, fresh, After::Nobody, false)
     }
 
-    /// Serves `tree` over a connection that somebody else has made, until [`Mount::stop`].
+    /// Takes a connection that somebody else has made, for [`Mount::serve`].
     ///
     /// Reads that wait then go on to wait for the next run, if the kernel can ask it for them and [`Mount::survives`] was
     /// acted upon; otherwise they fail.
@@ -172,7 +188,7 @@ impl Mount {
         } else {
             After::Others
         };
-        Self::serve(options, tree, Fresh { connection, place }, after, kept)
+        Self::prepare(options, tree, Fresh { connection, place }, after, kept)
     }
 
     /// The connection, for whoever keeps it for the next run; `None` if the next run could not go on with it.
@@ -181,7 +197,13 @@ impl Mount {
         (shared.after == After::NextRun).then(|| shared.connection.fd())
     }
 
-    fn serve(
+    /// Whether an earlier run has served it, whose readers go on.
+    pub fn resumed(&self) -> bool {
+        self.resumed
+    }
+
+    /// All but the threads.
+    fn prepare(
         options: MountOptions,
         tree: Arc<Tree>,
         fresh: Fresh,
@@ -198,36 +220,49 @@ impl Mount {
             .map_err(MountError::Start)?;
         let shared = Arc::new(Shared::new(fresh.connection, tree, after, resumed));
         let (done, ended) = channel();
-        let mut mount = Self {
+        Ok(Self {
             place: fresh.place,
-            shared: Some(shared.clone()),
+            shared: Some(shared),
+            options,
+            desks,
+            resumed,
+            done,
             loops,
             threads: Vec::new(),
             ended,
+        })
+    }
+
+    /// Starts the threads that serve it, until [`Mount::stop`].
+    ///
+    /// # Errors
+    /// The kernel refuses a thread.
+    pub fn serve(&mut self) -> Result<(), MountError> {
+        let Some(shared) = &self.shared else {
+            return Ok(());
         };
-        for (number, desk) in desks.into_iter().enumerate() {
-            let name = if number < loops {
+        for (number, desk) in std::mem::take(&mut self.desks).into_iter().enumerate() {
+            let name = if number < self.loops {
                 format!("fuse-{number}")
             } else {
                 "parked".to_owned()
             };
             let thread = Thread {
-                pulse: options.progress.stage(&name),
+                pulse: self.options.progress.stage(&name),
                 name,
-                serves: number < loops,
+                serves: number < self.loops,
                 desk,
-                on_end: options.on_end.clone(),
-                done: done.clone(),
+                on_end: self.options.on_end.clone(),
+                done: self.done.clone(),
             };
-            // If one can't be started, dropping `mount` unmounts and ends the others.
-            mount
-                .threads
-                .push(thread.start(shared.clone()).map_err(MountError::Start)?);
+            // If one can't be started, the end unmounts and ends the others.
+            let thread = thread.start(shared.clone()).map_err(MountError::Start)?;
+            self.threads.push(thread);
         }
-        if resumed {
-            ask_about_pollers(options.point);
+        if self.resumed {
+            ask_about_pollers(self.place.point.clone());
         }
-        Ok(mount)
+        Ok(())
     }
 
     /// The canonical path of the mount point.

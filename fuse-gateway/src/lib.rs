@@ -10,6 +10,8 @@
 //!                      link: counters, session, sources ──> status (file), watch (log, rates, cleared alarms)
 //! ```
 //!
+//! Before the first packet is admitted the process is confined ([`confine`]).
+//!
 //! `unsafe` appears nowhere in this crate.
 #![forbid(unsafe_code)]
 
@@ -18,6 +20,7 @@ pub mod args;
 pub mod bound;
 pub mod buffer;
 pub mod config;
+pub mod confine;
 pub mod counters;
 pub mod handover;
 pub mod health;
@@ -30,16 +33,19 @@ pub mod tree;
 pub mod watch;
 
 use std::fs;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use anyhow::Context;
 use log::{error, info, warn};
 use nix::unistd::{getegid, geteuid};
 use qrng::keys::GatewayKey;
+use qrng_confine::{Confinement, Process};
 use qrng_daemon::descriptors::handed_over;
 use qrng_daemon::{Ending, Manager, Progress, Supervisor, prefer_throughput};
 
@@ -47,14 +53,14 @@ use crate::admit::{Admit, AdvanceBound};
 use crate::bound::{BoundFile, StartBound};
 use crate::buffer::Buffer;
 use crate::config::Config;
+use crate::confine::Extent;
 use crate::health::{ClearRequest, Health};
 use crate::kernel::{Handed, LoopEnd, Mount, MountOptions};
 use crate::link::Link;
 use crate::receive::{Output, Receiver, now_us};
-use crate::status::Status;
-use crate::stream::{Listener, Server, SocketFile, StreamCounters};
+use crate::status::{Confined, Status};
+use crate::stream::{Listener, Server, StreamCounters};
 use crate::tree::Tree;
-use crate::watch::Rates;
 
 /// The name under which the service manager keeps the mount's connection for the next run.
 const KEPT: &str = "mount";
@@ -64,6 +70,8 @@ const KEPT: &str = "mount";
 /// # Errors
 /// Something that cannot be set up: the text says what and how to mend it. Nothing is left behind.
 pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> {
+    let keys = names(&config.keys);
+    // Connected before this process may not connect any more.
     let manager = Manager::from_environment().context("NOTIFY_SOCKET cannot be used")?;
     let progress = Arc::new(Progress::default());
     prepare_directory(&config.runtime_directory)?;
@@ -78,75 +86,73 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         // failure is told by the file itself, and refuses every packet until it is mended.
         let _ = bound.advance(bound_us);
     }
-    let buffer = Arc::new(
-        Buffer::new(config.buffer_size, config.overflow).with_context(|| {
-            format!(
-                "no memory for a buffer of {} bytes; set `buffer.size` lower",
-                config.buffer_size
-            )
-        })?,
-    );
-    let health = Arc::new(Health::new(
-        config.health,
-        Arc::clone(&buffer),
-        &config.runtime_directory,
-    )?);
-    let link = Arc::new(Link::new(Instant::now()));
-    let rates = Arc::new(Rates::default());
-    let stream_counters = config
-        .stream
-        .as_ref()
-        .map(|_| Arc::<StreamCounters>::default());
-    let status = Arc::new(Status {
-        link: Arc::clone(&link),
-        clear_request: ClearRequest::new(&config.runtime_directory),
-        buffer: Arc::clone(&buffer),
-        health: Arc::clone(&health),
-        rates: Arc::clone(&rates),
-        stream: stream_counters.clone(),
-        stall_limit_s: config.stall_limit_s,
-    });
+    let status = Arc::new(status(&config)?);
     let document = Arc::clone(&status);
     let tree = Arc::new(Tree::new(
-        Arc::clone(&buffer),
+        Arc::clone(&status.buffer),
         Arc::new(move || document.document()),
         (geteuid().as_raw(), getegid().as_raw()),
         now_us(),
     ));
     // The socket before the mount: a second gateway at the same path is refused before it has mounted anything.
-    let stream = stream(&config, supervisor, &progress, &tree, stream_counters)?;
-    let mount = match &config.mount {
+    let stream = config.stream.as_ref().map(Listener::open).transpose()?;
+    let file = stream.as_ref().map(Listener::file);
+    let mut mount = match &config.mount {
         Some(point) => Some(mount(
             &config, point, &manager, supervisor, &progress, &tree,
         )?),
         None => None,
     };
     let places = places(&config, mount.as_ref());
-    info!(
-        "serving at {places}, listening on UDP {}, keys {}, buffer {} bytes",
-        config.listen,
-        names(&config.keys),
-        config.buffer_size
-    );
+    let confining = Confining {
+        wanted: config.confinement,
+        extent: extent(&config, mount.as_ref()),
+        socket: socket.as_raw_fd(),
+        stream: stream.as_ref().map(|stream| stream.as_fd().as_raw_fd()),
+    };
+    // Before any other thread, because the threads inherit what confines this one.
+    status.confined.set(confining.begin(&config)?).ok();
+    supervisor.heed_signals()?;
+    if let Some(mount) = &mut mount {
+        mount.serve()?;
+    }
+    if let (Some(listener), Some(counters)) = (stream, &status.stream) {
+        let (tree, counters) = (Arc::clone(&tree), Arc::clone(counters));
+        let server = Server::new(listener, tree, counters, progress.stage("stream"));
+        supervisor.spawn("stream", move || server.run())?;
+    }
 
     let admit = Admit::new(config.keys, start.micros(), config.accept);
-    let output = Output { health, buffer };
+    qrng::wipe_stack();
+    let output = Output {
+        health: Arc::clone(&status.health),
+        buffer: Arc::clone(&status.buffer),
+    };
     let receiver = Receiver::new(
         socket,
         admit,
         bound,
         output,
-        link,
+        Arc::clone(&status.link),
         progress.stage("receive"),
     );
+    let (go, confined) = channel();
     supervisor.spawn("receive", move || {
         prefer_throughput();
+        // Nothing is admitted before all threads are confined.
+        confined.recv()?;
         receiver.run()
     })?;
     supervisor.spawn("watch", move || watch::run(&status, &tree))?;
     let manager = Arc::new(manager);
-    manager.ready(&format!("serving at {places}"));
     supervisor.feed_watchdog(&manager, progress)?;
+    confining.finish()?;
+    go.send(()).context("thread receive has ended")?;
+    info!(
+        "serving at {places}, listening on UDP {}, keys {keys}, buffer {} bytes",
+        config.listen, config.buffer_size
+    );
+    manager.ready(&format!("serving at {places}"));
 
     let ending = supervisor.wait();
     manager.stopping();
@@ -160,12 +166,44 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
             ExitCode::FAILURE
         }
     };
-    drop(stream);
+    drop(file);
     if let Some(Err(e)) = mount.map(Mount::stop) {
         error!("{e}");
         return Ok(ExitCode::FAILURE);
     }
     Ok(result)
+}
+
+/// What the status document tells of, the tests and the buffer among it.
+fn status(config: &Config) -> anyhow::Result<Status> {
+    let buffer = Buffer::new(config.buffer_size, config.overflow).with_context(|| {
+        format!(
+            "no memory for a buffer of {} bytes; set `buffer.size` lower",
+            config.buffer_size
+        )
+    })?;
+    let buffer = Arc::new(buffer);
+    let directory = &config.runtime_directory;
+    let health = Health::new(config.health, Arc::clone(&buffer), directory)?;
+    Ok(Status {
+        link: Arc::new(Link::new(Instant::now())),
+        clear_request: ClearRequest::new(directory),
+        buffer,
+        health: Arc::new(health),
+        rates: Arc::default(),
+        stream: config.stream.is_some().then(Arc::<StreamCounters>::default),
+        stall_limit_s: config.stall_limit_s,
+        confined: OnceLock::new(),
+    })
+}
+
+/// How far this gateway can be confined.
+fn extent(config: &Config, mount: Option<&Mount>) -> Extent {
+    match mount {
+        Some(mount) if mount.resumed() => Extent::Whole(Some(mount.point().to_owned())),
+        Some(_) if config.mount_helper.is_none() => Extent::mounting(),
+        _ => Extent::Whole(None),
+    }
 }
 
 /// Where programs get bytes, in words.
@@ -177,27 +215,53 @@ fn places(config: &Config, mount: Option<&Mount>) -> String {
     places.join(" and ")
 }
 
-/// The stream socket and its thread, if there is to be one; the file is removed when the value is dropped.
-fn stream(
-    config: &Config,
-    supervisor: &Supervisor,
-    progress: &Arc<Progress>,
-    tree: &Arc<Tree>,
-    counters: Option<Arc<StreamCounters>>,
-) -> anyhow::Result<Option<SocketFile>> {
-    let Some((config, counters)) = config.stream.as_ref().zip(counters) else {
-        return Ok(None);
-    };
-    let listener = Listener::open(config)?;
-    let file = listener.file();
-    let server = Server::new(
-        listener,
-        Arc::clone(tree),
-        counters,
-        progress.stage("stream"),
-    );
-    supervisor.spawn("stream", move || server.run())?;
-    Ok(Some(file))
+/// What is done to confine this process, in two steps.
+struct Confining {
+    wanted: Confinement,
+    extent: Extent,
+    socket: RawFd,
+    /// The socket that programs connect to.
+    stream: Option<RawFd>,
+}
+
+impl Confining {
+    /// Before the process has any other thread.
+    fn begin(&self, config: &Config) -> anyhow::Result<Confined> {
+        if self.wanted == Confinement::OffInsecure {
+            Process::Gateway.tell_off();
+            return Ok(Confined {
+                gateway: self.wanted.name(),
+                landlock: None,
+            });
+        }
+        let directory = &config.runtime_directory;
+        let landlock = confine::privileges_and_files(&self.extent, directory)?;
+        match (&self.extent, landlock) {
+            (Extent::Whole(_), Some(version)) => {
+                info!("confined, with version {version} of Landlock");
+            }
+            (Extent::Fusermount, _) => warn!(
+                "the gateway is not confined, because it unmounts by fusermount3, which must gain privileges: \
+                 set `mount-helper` and have qrng-mount mount for it"
+            ),
+            _ => warn!(
+                "the gateway is confined without Landlock and with CAP_SYS_ADMIN, because it unmounts by itself: \
+                 set `mount-helper` and have qrng-mount mount for it"
+            ),
+        }
+        Ok(Confined {
+            gateway: self.extent.name(),
+            landlock,
+        })
+    }
+
+    /// When all threads have started.
+    fn finish(&self) -> anyhow::Result<()> {
+        if self.wanted == Confinement::Enforced {
+            confine::system_calls(&self.extent, self.socket, self.stream)?;
+        }
+        Ok(())
+    }
 }
 
 fn names(keys: &[GatewayKey]) -> String {
@@ -231,7 +295,7 @@ fn mount(
         }
     }
     let Some(helper) = &config.mount_helper else {
-        return Ok(Mount::start(options, Arc::clone(tree))?);
+        return Ok(Mount::new(options, Arc::clone(tree))?);
     };
     let handed = Handed::New(handover::ask(helper)?);
     let mount = Mount::adopt(options, handed, Arc::clone(tree))?;

@@ -21,12 +21,14 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
-    let supervisor = Supervisor::new()?;
+    // A signal that comes before it is heeded waits.
+    let supervisor = Supervisor::without_signals()?;
     args.follow_parent()?;
     if let Err(e) = protect_memory() {
         warn!("keys and entropy could end up in a core dump: {e}");
     }
     let config = Config::load(&args.config, &Environment::read())?;
+    qrng::wipe_stack();
     if args.check {
         info!("{} is valid", args.config.display());
         return Ok(ExitCode::SUCCESS);

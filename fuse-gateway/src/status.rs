@@ -1,11 +1,12 @@
 //! The status document: one JSON object, what `status` in the mount gives.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use qrng::health::{Alarm, START_UP_BYTES, State};
 use qrng::report::{Kind, Kinds};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::admit::{Reject, SKEW_ALARM_US};
@@ -34,6 +35,17 @@ pub struct Status {
     pub stream: Option<Arc<StreamCounters>>,
     /// After how many seconds of silence waiting reads fail.
     pub stall_limit_s: Option<u64>,
+    /// How this process is confined, once it is.
+    pub confined: OnceLock<Confined>,
+}
+
+/// How the gateway's process is confined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Confined {
+    /// By which name.
+    pub gateway: &'static str,
+    /// The version of Landlock that it is under, if it is.
+    pub landlock: Option<u32>,
 }
 
 impl Status {
@@ -97,6 +109,7 @@ impl Status {
             "kinds_since_start": names(kinds_since_start),
             "sources": sources,
             "last_verified_age_seconds": self.link.age().map(|age| age.as_secs_f64()),
+            "confinement": self.confined.get(),
             "stream": self.stream.as_deref().map(StreamCounters::value),
             "readers": {
                 "waiting": self.buffer.waiting(),

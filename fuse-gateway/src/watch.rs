@@ -214,6 +214,7 @@ mod tests {
             rates: Rates::default().into(),
             stream: None,
             stall_limit_s,
+            confined: std::sync::OnceLock::new(),
         }
     }
 

@@ -155,6 +155,19 @@ impl Chain {
     /// # Panics
     /// The process cannot be started.
     pub fn start_collector(&mut self, port: Option<u16>, tables: &str) {
+        self.start_collector_with(port, tables, &[]);
+    }
+
+    /// The same with variables in its environment.
+    ///
+    /// # Panics
+    /// The process cannot be started.
+    pub fn start_collector_with(
+        &mut self,
+        port: Option<u16>,
+        tables: &str,
+        variables: &[(&str, &str)],
+    ) {
         let config = self.path("collector.toml");
         fs::write(
             &config,
@@ -169,6 +182,7 @@ impl Chain {
         .expect("the collector's configuration");
         let mut command = Command::new(program("qrng-collector"));
         command.arg("--config").arg(config);
+        command.envs(variables.iter().copied());
         self.collector = Some(spawn(&mut command, &self.path("collector.log")));
     }
 

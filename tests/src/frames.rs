@@ -19,7 +19,7 @@ const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
 const IPV6: u16 = 0x86dd;
 const ICMP: u8 = 1;
-const UDP: u8 = 17;
+pub(crate) const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 /// The address that the kernel gives the far end by its Ethernet address (RFC 4291 appendix A).
 const FAR_LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 2);
@@ -246,7 +246,7 @@ fn ethernet(kind: u16, packet: &[u8]) -> Vec<u8> {
     [&NEAR_MAC[..], &FAR_MAC, &kind.to_be_bytes(), packet].concat()
 }
 
-fn ipv4(from: &[u8], to: &[u8], protocol: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn ipv4(from: &[u8], to: &[u8], protocol: u8, payload: &[u8]) -> Vec<u8> {
     let length = ((20 + payload.len()) as u16).to_be_bytes();
     let head = [
         0x45, 0, length[0], length[1], 0, 0, 0, 0, 64, protocol, 0, 0,
@@ -281,7 +281,7 @@ fn pseudo_checksum(from: &[u8], to: &[u8], protocol: u8, payload: &[u8]) -> u16 
 }
 
 /// The internet checksum (RFC 1071) of parts of even length, the last of any.
-fn checksum(parts: &[&[u8]]) -> u16 {
+pub(crate) fn checksum(parts: &[&[u8]]) -> u16 {
     let mut sum = 0_u32;
     for pair in parts.iter().flat_map(|part| part.chunks(2)) {
         sum += u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));

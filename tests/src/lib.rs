@@ -4,13 +4,17 @@
 
 pub mod broken;
 pub mod chain;
+pub mod confined;
 pub mod container;
 pub mod feed;
 pub mod frames;
 pub mod fuse_harness;
+pub mod helper;
 pub mod http;
+pub mod icmp;
 #[allow(unsafe_code)] // Mapping a file is the one way to see what a mapping of it gives.
 pub mod mapping;
+pub mod memory;
 pub mod netns;
 pub mod numbered;
 pub mod processes;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -44,6 +45,18 @@ pub fn sender_of(collector: u32) -> Option<u32> {
     children(collector)
         .into_iter()
         .find(|&pid| status_field(pid, "Name").as_deref() == Some("qrng-sender"))
+}
+
+/// The capability that a daemon keeps of root, as a mask: to lock memory, where the limit on that could not be lifted.
+pub fn of_locking() -> u64 {
+    let (_, most) = getrlimit(Resource::RLIMIT_MEMLOCK).unwrap_or_default();
+    let own = status_field(std::process::id(), "CapEff");
+    let own = own
+        .and_then(|mask| u64::from_str_radix(&mask, 16).ok())
+        .unwrap_or(0);
+    // CAP_SYS_RESOURCE lifts it.
+    let limited = most != RLIM_INFINITY && own & (1 << 24) == 0;
+    if limited { own & (1 << 14) } else { 0 }
 }
 
 /// Sends a signal.

@@ -2,50 +2,15 @@
 //! made by a program that confined itself with the same functions, and kills it.
 
 use std::collections::BTreeMap;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
 
-use nix::sys::signal::Signal;
-use qrng_tests::chain::program;
-
-/// What became of a call.
-#[derive(Debug, PartialEq, Eq)]
-enum Fate {
-    /// It worked.
-    Worked,
-    /// It failed with this error.
-    Failed(i32),
-    /// It killed the process, by this signal.
-    Killed(Signal),
-}
-
-fn fate(process: &str, call: &str) -> Fate {
-    let output = Command::new(program("qrng-test-confined"))
-        .args([process, call])
-        .stdin(Stdio::null())
-        // What is forbidden would make a core dump.
-        .env("RUST_BACKTRACE", "0")
-        .output()
-        .unwrap();
-    match (output.status.code(), output.status.signal()) {
-        (Some(0), _) => Fate::Worked,
-        (Some(code @ (101 | 255)), _) => {
-            let words = String::from_utf8_lossy(&output.stderr);
-            panic!("{process} {call}: {code}: {words}")
-        }
-        (Some(code), _) => Fate::Failed(code),
-        (None, signal) => Fate::Killed(Signal::try_from(signal.unwrap()).unwrap()),
-    }
-}
+use qrng_tests::confined::{Fate, KILLED, fates};
 
 /// Makes all these calls, and tells all that fared otherwise.
 fn all(process: &str, calls: &[&str], expected: &Fate) {
-    let fates = calls.iter().map(|call| (*call, fate(process, call)));
+    let fates = fates(process, calls).into_iter();
     let others: BTreeMap<_, _> = fates.filter(|(_, fate)| fate != expected).collect();
     assert!(others.is_empty(), "{process}: not {expected:?}: {others:?}");
 }
-
-const KILLED: Fate = Fate::Killed(Signal::SIGSYS);
 
 #[test]
 fn without_confinement_the_same_calls_work_or_fail() {

@@ -17,6 +17,7 @@ use nix::sys::signal::Signal;
 use qrng_daemon::descriptors::receive;
 use qrng_tests::chain::{Chain, program, spawn, wait_until};
 use qrng_tests::fuse_harness::{Process, no_mount};
+use qrng_tests::helper::Helper;
 use qrng_tests::skip;
 
 const SIMULATED: &str = "[source]\nkind = \"simulator\"\nrate = \"2 MB/s\"\n";
@@ -81,29 +82,6 @@ impl Manager {
         command.env("NOTIFY_SOCKET", &self.path);
         chain.start_gateway_by(&mut command);
         self.hear();
-    }
-}
-
-/// The helper, which ends and unmounts when dropped.
-struct Helper(Option<Process>);
-
-impl Helper {
-    fn start(chain: &Chain) -> Self {
-        let socket = chain.path("helper.socket");
-        let mut command = Command::new(program("qrng-mount"));
-        command
-            .args(["--user", "root", "--listen"])
-            .arg(&socket)
-            .arg(chain.path("mnt"));
-        let process = Process::start(&mut command);
-        wait_until("the helper", || socket.exists());
-        Self(Some(process))
-    }
-
-    fn end(mut self) -> String {
-        let process = self.0.take().unwrap();
-        process.signal(Signal::SIGTERM);
-        process.end().success().err
     }
 }
 

@@ -436,6 +436,7 @@ fn a_gateway_without_a_mount_is_asked_over_its_socket() {
     fs::write(&config, text.replace(&mount, "mount = \"none\"")).unwrap();
     chain.gateway = Some(spawn(&mut command, &chain.path("gateway.log")));
     wait_until("an empty gateway", || {
+        chain.assert_alive();
         shim.local.get("/api/random").json()["type"] == "urn:qrng:problem:empty"
     });
     chain.start_collector(None, SIMULATOR);

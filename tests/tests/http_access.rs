@@ -66,7 +66,8 @@ fn tcp_needs_a_key_in_a_header_and_no_key_is_ever_logged() {
         assert_eq!(answer.header("www-authenticate"), "Bearer");
         assert_eq!(answer.json()["type"], "urn:qrng:problem:no-key");
     }
-    assert_eq!(at.get("/health").status, 200);
+    // 503 while the buffer fills, but never for want of a key.
+    assert!(matches!(at.get("/health").status, 200 | 503));
     let answer = at.get_with("/health", &[("x-request-id", "abc-1.2_3")]);
     assert_eq!(answer.header("x-request-id"), "abc-1.2_3");
     let forged = at.get_with("/health", &[("x-request-id", "a b\u{7f}")]);

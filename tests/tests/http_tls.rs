@@ -58,7 +58,8 @@ impl World {
 fn a_client_needs_a_key_or_a_certificate_of_the_right_authority() {
     let world = world();
     let at = world.at(&world.authority, None);
-    assert_eq!(at.get("/health").status, 200);
+    // 503 while the buffer fills, but never for want of a key.
+    assert!(matches!(at.get("/health").status, 200 | 503));
     assert_eq!(at.get("/api/random").status, 401);
     let bearer = format!("Bearer {}", world.key);
     assert_eq!(

@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use nix::sys::signal::Signal;
 use qrng_tests::chain::{Chain, peer, program, wait_until};
-use qrng_tests::processes::{is_alive, sender_of, signal, status_field, udp_sockets};
+use qrng_tests::processes::{is_alive, of_locking, sender_of, signal, status_field, udp_sockets};
 use qrng_tests::skip;
 
 const SOURCE: &str = "[source]\nkind = \"simulator\"\nrate = \"usb-4m\"\n";
@@ -130,7 +130,10 @@ fn signals_to_the_sender_are_the_readers_business() {
 #[test]
 fn both_are_confined_and_status_says_so() {
     let running = Running::start("");
-    for (pid, capabilities) in [(running.sender, 0), (running.collector, 1 << 1)] {
+    for (pid, capabilities) in [
+        (running.sender, of_locking()),
+        (running.collector, 1 << 1 | of_locking()),
+    ] {
         let field = |name: &str| status_field(pid, name).unwrap();
         assert_eq!(field("Seccomp"), "2");
         assert_eq!(field("NoNewPrivs"), "1");

@@ -44,6 +44,8 @@ pub struct Gateway {
     pub health: Option<Value>,
     /// Alarms, where they are listed by themselves.
     pub alarms: Vec<Value>,
+    /// Whether it is confined; empty in a document that does not say.
+    pub confinement: Confinement,
 }
 
 impl Gateway {
@@ -192,10 +194,12 @@ pub struct Collector {
     pub confinement: Confinement,
 }
 
-/// Which of the collector's processes are confined: `enforced`, or `off-insecure`.
+/// Which of a daemon's processes are confined: `enforced`, or what they are instead.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Confinement {
+    /// The gateway.
+    pub gateway: String,
     /// The one with the keys and the sockets.
     pub sender: String,
     /// The one with the devices.
@@ -205,8 +209,12 @@ pub struct Confinement {
 impl Confinement {
     /// The processes that are not confined.
     pub fn missing(&self) -> Vec<&'static str> {
-        let both = [("sender", &self.sender), ("reader", &self.reader)];
-        let off = both.iter().filter(|(_, how)| *how == "off-insecure");
+        let all = [
+            ("gateway", &self.gateway),
+            ("sender", &self.sender),
+            ("reader", &self.reader),
+        ];
+        let off = all.iter().filter(|(_, how)| *how == "off-insecure");
         off.map(|(process, _)| *process).collect()
     }
 }

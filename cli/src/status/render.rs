@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Sample;
-use super::document::{Collector, Combining, Gateway, Session};
+use super::document::{Collector, Combining, Confinement, Gateway, Session};
 use super::health::{self, Lines};
 use super::source;
 use crate::text;
@@ -57,6 +57,7 @@ pub fn gateway(mount: &Path, now: &Sample<Gateway>, before: Option<&Sample<Gatew
     } else if it.is_latched() {
         line(&mut out, "remedy", &remedy("gateway"));
     }
+    lines(&mut out, not_confined(&it.confinement));
     line(&mut out, "buffer", &buffer(it));
     let rates = [
         per_second(now, before, |it| it.bytes.admitted),
@@ -87,6 +88,16 @@ pub fn gateway(mount: &Path, now: &Sample<Gateway>, before: Option<&Sample<Gatew
         );
     }
     out
+}
+
+/// Which processes are not confined, if there are such.
+fn not_confined(it: &Confinement) -> Lines {
+    let free = it.missing();
+    let words = format!("{} NOT CONFINED: off-insecure", free.join(" and "));
+    (!free.is_empty())
+        .then_some(("insecure", words))
+        .into_iter()
+        .collect()
 }
 
 /// The same lines, told apart from what the collector says of its sources.
@@ -222,11 +233,7 @@ pub fn collector(now: &Sample<Collector>, before: Option<&Sample<Collector>>) ->
     if it.is_latched() {
         line(&mut out, "remedy", &remedy("collector"));
     }
-    let free = it.confinement.missing();
-    if !free.is_empty() {
-        let words = format!("{} NOT CONFINED: off-insecure", free.join(" and "));
-        line(&mut out, "insecure", &words);
-    }
+    lines(&mut out, not_confined(&it.confinement));
     for warning in &it.warnings {
         line(&mut out, "WARNING", warning);
     }

@@ -171,6 +171,12 @@ fn a_process_that_is_not_confined_is_told() {
     };
     assert!(told("off-insecure").contains("insecure  sender NOT CONFINED"));
     assert!(!told("enforced").contains("CONFINED"));
+    let told = |how: &str| {
+        let document = format!(r#"{{"state": "serving", "confinement": {{"gateway": "{how}"}}}}"#);
+        render::gateway(Path::new("/qrng"), &gateway(&document), None)
+    };
+    assert!(told("off-insecure").contains("insecure  gateway NOT CONFINED"));
+    assert!(!told("without-landlock").contains("CONFINED"));
 }
 
 #[test]

@@ -19,8 +19,9 @@ use std::net::IpAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use super::files::{Access, Allowed};
-use super::privileges::{DAC_OVERRIDE, IPC_LOCK};
+use qrng_confine::files::{Access, Allowed};
+use qrng_confine::privileges::{DAC_OVERRIDE, IPC_LOCK};
+
 use crate::config::{Config, Driver};
 use crate::source::appliance::Settings;
 use crate::sysfs;

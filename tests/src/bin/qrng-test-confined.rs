@@ -1,9 +1,10 @@
-//! Confines itself as the collector's sender or reader is confined, and then makes one system call.
+//! Confines itself as the collector's sender or reader or the gateway is confined, and then makes one system call.
 //!
-//! `qrng-test-confined sender|files|reader|network|netlink|free CALL`. Ends with 0 if the call was made and
+//! `qrng-test-confined sender|files|reader|network|netlink|gateway|mounting|gateway-files|free CALL`. Ends with 0 if the call was made and
 //! worked, with the error's number if it failed, and by SIGSYS if it is forbidden. `files` is a sender
-//! before its system calls are taken: what it then may not do is a matter of Landlock. `free` is not
-//! confined.
+//! before its system calls are taken: what it then may not do is a matter of Landlock; `gateway-files` the same of a gateway.
+//! `mounting` is a gateway that mounts by itself. `free` is not confined. The gateway's runtime directory is what
+//! `QRNG_TEST_DIRECTORY` names.
 #![allow(unsafe_code)] // Calls that no library makes, by their numbers.
 
 use std::ffi::CString;
@@ -11,12 +12,15 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 use std::process::{ExitCode, exit};
 
 use libc::c_long;
 use qrng_collector::confine::needs::Needs;
 use qrng_collector::confine::socket::deaf;
 use qrng_collector::confine::{SenderHandles, reader_with, sender_calls, sender_privileges};
+use qrng_gateway::confine::{Extent, privileges_and_files, system_calls};
 
 /// What a sender has open.
 struct Handles {
@@ -26,6 +30,8 @@ struct Handles {
     answers: File,
     epochs: File,
     other: File,
+    /// A connection like that to the service manager, and its other end.
+    manager: [UnixDatagram; 2],
 }
 
 fn main() -> ExitCode {
@@ -65,6 +71,7 @@ fn open() -> Handles {
         answers: filled,
         epochs: writable.expect("a file"),
         other: File::open("/dev/null").expect("/dev/null"),
+        manager: UnixDatagram::pair().expect("a pair of sockets").into(),
     }
 }
 
@@ -85,12 +92,29 @@ fn confine(process: &str, handles: &Handles) {
             return calls.expect("system calls");
         }
         "free" => return,
+        "gateway" => return confine_gateway(&Extent::Whole(None), true, handles),
+        "gateway-files" => return confine_gateway(&Extent::Whole(None), false, handles),
+        "mounting" => return confine_gateway(&Extent::Mounting, true, handles),
         "reader" => {}
         "network" => needs.network = true,
         "netlink" => needs.netlink = true,
         _ => panic!("no such process: {process}"),
     }
     reader_with(&needs).expect("confinement");
+}
+
+/// The gateway's runtime directory.
+fn directory() -> PathBuf {
+    std::env::var_os("QRNG_TEST_DIRECTORY")
+        .map(PathBuf::from)
+        .expect("QRNG_TEST_DIRECTORY")
+}
+
+fn confine_gateway(extent: &Extent, calls: bool, handles: &Handles) {
+    privileges_and_files(extent, &directory()).expect("privileges and files");
+    if calls {
+        system_calls(extent, handles.socket.as_raw_fd(), None).expect("system calls");
+    }
 }
 
 /// Makes the call. Arguments that do not matter are such that it would fail in another way.
@@ -101,6 +125,7 @@ fn make(call: &str, handles: &Handles) -> io::Result<()> {
         handles.epochs.as_raw_fd(),
     );
     let (answers, other) = (handles.answers.as_raw_fd(), handles.other.as_raw_fd());
+    let manager = handles.manager[0].as_raw_fd();
     let mut buffer = [0_u8; 64];
     let at = buffer.as_mut_ptr() as c_long;
     let inet = c_long::from(libc::AF_INET);
@@ -128,6 +153,23 @@ fn make(call: &str, handles: &Handles) -> io::Result<()> {
             std::thread::sleep(std::time::Duration::from_millis(1));
             return Ok(());
         }
+        // What the gateway does.
+        "receive" => (libc::SYS_recvmmsg, [fd(socket), at, 1, 64, 0, 0]),
+        "tell-manager" => (libc::SYS_write, [fd(manager), at, 1, 0, 0, 0]),
+        "replace-file" => return replace(),
+        "panic" => return panic_told(),
+        "lock" => (libc::SYS_mlock, [at & !4095, 4096, 0, 0, 0, 0]),
+        // And what it does not.
+        "send-manager" => (libc::SYS_sendto, [fd(manager), at, 1, 0, 0, 0]),
+        "send-manager-to" => (libc::SYS_sendto, [fd(manager), at, 1, 0, at, 16]),
+        "sendto-address" => (libc::SYS_sendto, [fd(socket), at, 1, 0, at, 16]),
+        "umount" => (libc::SYS_umount2, [path, 0, 0, 0, 0, 0]),
+        "make-file-beside" => {
+            let beside = directory().with_extension("beside");
+            return File::create(beside).map(drop);
+        }
+        "make-directory" => return std::fs::create_dir(directory().join("made")),
+        "device" => return File::open("/dev/fuse").map(drop),
         // Ways to hear.
         "recvfrom" => (libc::SYS_recvfrom, [fd(socket), at, 64, 64, 0, 0]),
         "recvmsg" => (libc::SYS_recvmsg, [fd(socket), at, 64, 0, 0, 0]),
@@ -259,6 +301,23 @@ fn message(socket: RawFd, to: SocketAddr, flags: i32) -> io::Result<()> {
     let flags = MsgFlags::from_bits_retain(flags);
     sendmsg(socket, &[io::IoSlice::new(b"x")], &[], flags, Some(&to))?;
     Ok(())
+}
+
+/// A panic that is told with all that leads to it, and caught.
+fn panic_told() -> io::Result<()> {
+    // SAFETY: there is no other thread.
+    unsafe { std::env::set_var("RUST_BACKTRACE", "full") };
+    let caught = std::panic::catch_unwind(|| panic!("on purpose"));
+    assert!(caught.is_err());
+    Ok(())
+}
+
+/// As the gateway writes its restart bound.
+fn replace() -> io::Result<()> {
+    let bound = directory().join("bound");
+    qrng_daemon::write_atomically(&bound, b"new", 0o600, false)?;
+    assert_eq!(std::fs::read(&bound)?, b"new");
+    std::fs::remove_file(bound)
 }
 
 fn connect(socket: RawFd, to: SocketAddr) -> io::Result<()> {

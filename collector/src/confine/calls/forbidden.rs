@@ -1,9 +1,8 @@
 //! What the reader must not call.
 
 use libc::{c_int, c_long};
-use seccompiler::{Error, SeccompAction, SeccompCmpOp, SeccompRule};
+use qrng_confine::calls::{Error, Rules, SeccompAction, SeccompRule, has, is_not};
 
-use super::{Rules, condition};
 use crate::confine::needs::Needs;
 
 /// Never: programs, servers, other processes, the kernel, mounts, namespaces, users, clocks, and ways
@@ -111,9 +110,8 @@ pub(super) fn of_reader(needs: &Needs) -> Result<Vec<(Rules, SeccompAction)>, Er
         kills.insert(call, Vec::new());
     }
     for bit in (0..32).map(|n| 1 << n).filter(|bit| NAMESPACES & bit != 0) {
-        let has = condition(0, SeccompCmpOp::MaskedEq(u64::from(bit as u32)), bit);
         let rules = kills.entry(libc::SYS_clone).or_default();
-        rules.push(SeccompRule::new(vec![has])?);
+        rules.push(SeccompRule::new(vec![has(0, bit)])?);
     }
     kills.insert(libc::SYS_socket, vec![other_families(needs)?]);
     let mut refusals = Rules::new();
@@ -146,35 +144,8 @@ fn other_families(needs: &Needs) -> Result<SeccompRule, Error> {
     if needs.network || needs.netlink {
         families.push(libc::AF_NETLINK);
     }
-    let is_not = |family| condition(0, SeccompCmpOp::Ne, family);
-    Ok(SeccompRule::new(
-        families.into_iter().map(is_not).collect(),
-    )?)
-}
-
-/// Kills calls by the numbers of the x32 architecture, which are those of this one with one bit more,
-/// and so would pass by any list of what is forbidden.
-#[cfg(target_arch = "x86_64")]
-pub(super) fn x32() -> Vec<seccompiler::sock_filter> {
-    const X32_BIT: u32 = 0x4000_0000;
-    let instruction = |code: u32, jt, jf, k| seccompiler::sock_filter {
-        code: code as u16,
-        jt,
-        jf,
-        k,
-    };
-    vec![
-        // The number of the call is the first thing that a filter sees.
-        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        instruction(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, 0, 1, X32_BIT),
-        instruction(
-            libc::BPF_RET | libc::BPF_K,
-            0,
-            0,
-            libc::SECCOMP_RET_KILL_PROCESS,
-        ),
-        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ]
+    let others = families.into_iter().map(|family| is_not(0, family));
+    Ok(SeccompRule::new(others.collect())?)
 }
 
 #[cfg(test)]

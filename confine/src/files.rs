@@ -11,7 +11,7 @@ use landlock::{
     PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
 };
 
-use super::StepError;
+use crate::StepError;
 
 /// The newest version of which this module knows what it means.
 const KNOWN: ABI = ABI::V7;
@@ -94,8 +94,10 @@ fn restrict(allowed: &[Allowed], connects: bool) -> Result<LandlockStatus, Rules
             continue;
         };
         let mut flags = access.flags();
-        if !fs::metadata(path).is_ok_and(|meta| meta.is_dir()) {
-            flags &= AccessFs::from_file(KNOWN);
+        let of_files = AccessFs::from_file(KNOWN);
+        // Looked at only if it matters: a file system of this process's own would not answer yet.
+        if !of_files.contains(flags) && !fs::metadata(path).is_ok_and(|meta| meta.is_dir()) {
+            flags &= of_files;
         }
         ruleset = ruleset.add_rule(PathBeneath::new(target, flags))?;
     }

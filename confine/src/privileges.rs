@@ -5,11 +5,16 @@ use std::io;
 use nix::sys::prctl;
 use nix::unistd::geteuid;
 
+use crate::memory;
+
 /// Access to files of other users (capabilities(7)), which root uses without knowing it.
 pub const DAC_OVERRIDE: u64 = 1 << 1;
 
 /// Memory locked beyond the limit (capabilities(7)), as VFIO locks what a device reaches.
 pub const IPC_LOCK: u64 = 1 << 14;
+
+/// Mounting and much else (capabilities(7)).
+pub const SYS_ADMIN: u64 = 1 << 21;
 
 /// The version of the structures below: 64 capabilities (linux/capability.h).
 const VERSION_3: u32 = 0x2008_0522;
@@ -21,6 +26,12 @@ struct Header {
     pid: i32,
 }
 
+/// This thread. The kernel writes into a header whose version it does not know; it has known this one since Linux 2.6.26.
+static THIS: Header = Header {
+    version: VERSION_3,
+    pid: 0,
+};
+
 /// `struct __user_cap_data_struct`: 32 capabilities; the lower ones come first.
 #[repr(C)]
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -30,8 +41,8 @@ struct Half {
     inheritable: u32,
 }
 
-/// Gives up all capabilities but those in the mask `kept` (those that the process has), the
-/// supplementary groups if it keeps none, and for ever the chance to gain any. The user stays the
+/// Gives up all capabilities but those in the mask `kept` (those that the process has) and the one by which its memory stays
+/// locked, if it needs that ([`memory::lock`]); the supplementary groups if `kept` is none; and for ever the chance to gain any. The user stays the
 /// same. Counts for this thread and those that it starts.
 ///
 /// # Errors
@@ -45,6 +56,7 @@ pub fn keep(kept: u64) -> io::Result<()> {
             _ => {}
         }
     }
+    let kept = kept | memory::to_stay_locked();
     clear_ambient()?;
     drop_bounding(kept);
     set(kept)
@@ -80,16 +92,26 @@ fn drop_bounding(kept: u64) {
     }
 }
 
-/// Makes the capabilities that the process has and that are in `kept` the only ones.
-fn set(kept: u64) -> io::Result<()> {
-    let header = Header {
-        version: VERSION_3,
-        pid: 0,
-    };
+/// The capabilities that this thread has and that count now, as a mask.
+///
+/// # Errors
+/// The kernel's.
+pub fn effective() -> io::Result<u64> {
+    let [low, high] = get()?;
+    Ok(u64::from(low.effective) | u64::from(high.effective) << 32)
+}
+
+fn get() -> io::Result<[Half; 2]> {
     let mut halves = [Half::default(); 2];
     // SAFETY: the kernel reads a header and writes two halves, which are as it defines them.
-    ok(unsafe { libc::syscall(libc::SYS_capget, &raw const header, halves.as_mut_ptr()) })?;
-    let before = halves;
+    ok(unsafe { libc::syscall(libc::SYS_capget, &raw const THIS, halves.as_mut_ptr()) })?;
+    Ok(halves)
+}
+
+/// Makes the capabilities that the process has and that are in `kept` the only ones.
+fn set(kept: u64) -> io::Result<()> {
+    let before = get()?;
+    let mut halves = before;
     for (half, kept) in halves.iter_mut().zip([kept as u32, (kept >> 32) as u32]) {
         half.permitted &= kept;
         half.effective = half.permitted;
@@ -100,7 +122,7 @@ fn set(kept: u64) -> io::Result<()> {
         return Ok(());
     }
     // SAFETY: the kernel reads a header and two halves, which are as it defines them.
-    ok(unsafe { libc::syscall(libc::SYS_capset, &raw const header, halves.as_ptr()) })
+    ok(unsafe { libc::syscall(libc::SYS_capset, &raw const THIS, halves.as_ptr()) })
 }
 
 fn ok(result: i64) -> io::Result<()> {
@@ -129,18 +151,25 @@ mod tests {
         // Capabilities belong to threads, so other tests lose nothing.
         let keeper = thread::spawn(|| {
             let before = of_thread("CapPrm:");
+            let lock = memory::to_stay_locked();
             keep(DAC_OVERRIDE).unwrap();
-            assert_eq!(of_thread("CapEff:"), before & DAC_OVERRIDE);
-            assert_eq!(of_thread("CapPrm:"), before & DAC_OVERRIDE);
+            assert_eq!(of_thread("CapEff:"), before & (DAC_OVERRIDE | lock));
+            assert_eq!(effective().unwrap(), before & (DAC_OVERRIDE | lock));
+            assert_eq!(of_thread("CapPrm:"), before & (DAC_OVERRIDE | lock));
             keep(0).unwrap();
-            assert_eq!(of_thread("CapEff:"), 0);
+            assert_eq!(of_thread("CapEff:"), lock);
             keep(DAC_OVERRIDE).unwrap();
-            for set in ["CapEff:", "CapPrm:", "CapInh:", "CapAmb:"] {
-                assert_eq!(of_thread(set), 0, "{set}");
+            for (set, left) in [
+                ("CapEff:", lock),
+                ("CapPrm:", lock),
+                ("CapInh:", 0),
+                ("CapAmb:", 0),
+            ] {
+                assert_eq!(of_thread(set), left, "{set}");
             }
             // Taken out of the bounding set by who may (CAP_SETPCAP).
             if before & (1 << 8) != 0 {
-                assert_eq!(of_thread("CapBnd:"), DAC_OVERRIDE);
+                assert_eq!(of_thread("CapBnd:"), DAC_OVERRIDE | lock);
             }
             assert_eq!(of_thread("NoNewPrivs:"), 1);
         });

@@ -118,7 +118,7 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
     }
     if let (Some(listener), Some(counters)) = (stream, &status.stream) {
         let (tree, counters) = (Arc::clone(&tree), Arc::clone(counters));
-        let server = Server::new(listener, tree, counters, progress.stage("stream"));
+        let server = Server::new(listener, tree, counters, progress.stage("stream"))?;
         supervisor.spawn("stream", move || server.run())?;
     }
 

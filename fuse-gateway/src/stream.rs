@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::EventFd;
 use qrng::stream::{ANSWER_LEN, Answer, Code, MAX_DOCUMENT, MAX_TAKE, Request, Wait};
 use qrng_daemon::Pulse;
 
@@ -40,12 +41,20 @@ use crate::tree::Tree;
 /// For how long nobody is let in after the kernel has given no descriptor for a connection.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The thread's state.
+/// What the thread needs, all of it made before the process is confined.
 pub struct Server {
+    serving: Serving,
+    desk: Desk,
+}
+
+/// What all connections share.
+struct Serving {
     listener: Listener,
     tree: Arc<Tree>,
     counters: Arc<StreamCounters>,
     pulse: Pulse,
+    /// Readable when the buffer has rung.
+    chime: Arc<EventFd>,
 }
 
 /// What the thread needs to answer: memory for a claim, and for an answer on its way.
@@ -56,31 +65,42 @@ struct Desk {
 
 impl Server {
     /// A server of `tree`'s bytes and status at `listener`.
+    ///
+    /// # Errors
+    /// There is no memory or descriptor to begin with.
     pub fn new(
         listener: Listener,
         tree: Arc<Tree>,
         counters: Arc<StreamCounters>,
         pulse: Pulse,
-    ) -> Self {
-        Self {
+    ) -> io::Result<Self> {
+        let desk = Desk {
+            space: Space::new()?,
+            room: Memory::new(ANSWER_LEN + MAX_TAKE as usize)?,
+        };
+        let serving = Serving {
             listener,
+            chime: tree.buffer().chime()?,
             tree,
             counters,
             pulse,
-        }
+        };
+        Ok(Self { serving, desk })
     }
 
     /// Serves for ever.
     ///
     /// # Errors
-    /// There is no memory to begin with, or the kernel refuses to wait for events.
-    pub fn run(&self) -> anyhow::Result<()> {
+    /// The kernel refuses to wait for events.
+    pub fn run(mut self) -> anyhow::Result<()> {
+        self.serving.run(&mut self.desk)
+    }
+}
+
+impl Serving {
+    fn run(&self, desk: &mut Desk) -> anyhow::Result<()> {
         let buffer = self.tree.buffer();
-        let chime = buffer.chime()?;
-        let mut desk = Desk {
-            space: Space::new()?,
-            room: Memory::new(ANSWER_LEN + MAX_TAKE as usize)?,
-        };
+        let chime = &self.chime;
         let mut connections: Vec<Connection<'_>> = Vec::new();
         let mut closed_until: Option<Instant> = None;
         loop {
@@ -90,7 +110,7 @@ impl Server {
             if connections.iter().any(Connection::is_waiting) {
                 buffer.arm();
             }
-            self.serve_waiting(&mut connections, &mut desk);
+            self.serve_waiting(&mut connections, desk);
             let now = Instant::now();
             self.cut_off(&mut connections, now);
             connections.retain(Connection::is_open);
@@ -124,7 +144,7 @@ impl Server {
                 .zip(&ready[2..])
                 .filter(|(_, ready)| **ready)
             {
-                self.advance(connection, &mut desk);
+                self.advance(connection, desk);
             }
             if ready[1] {
                 closed_until = self

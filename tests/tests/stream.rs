@@ -24,7 +24,7 @@ const UNTESTED: &str = "[health]\nenabled = false\n";
 
 /// The tables of a gateway with a stream socket, and what comes after.
 fn stream_table(chain: &Chain, more: &str) -> String {
-    format!("[stream]\nlisten = {:?}\n{more}", chain.path("s"))
+    format!("[stream]\nlisten = {:?}\n{more}", chain.path("gateway/s"))
 }
 
 /// A gateway without a mount, once it listens.
@@ -37,7 +37,7 @@ fn start_without_mount(chain: &mut Chain, more: &str) {
     chain.gateway = Some(spawn(&mut command, &chain.path("gateway.log")));
     wait_until("the gateway listens", || {
         chain.assert_alive();
-        UnixStream::connect(chain.path("s")).is_ok()
+        UnixStream::connect(chain.path("gateway/s")).is_ok()
     });
 }
 
@@ -110,7 +110,7 @@ fn each_byte_once_across_files_and_socket_and_killed_programs() {
     fs::write(chain.path("numbers"), numbering.bytes(blocks)).unwrap();
     let tables = stream_table(&chain, UNTESTED);
     chain.start_gateway("", &tables);
-    let socket = chain.path("s");
+    let socket = chain.path("gateway/s");
     let mut outs = Vec::new();
     let mut children = Vec::new();
     for n in 0..3 {
@@ -208,7 +208,7 @@ fn a_gateway_without_a_mount_serves_and_comes_again() {
     let mut chain = Chain::new();
     start_without_mount(&mut chain, "mode = \"0600\"\n");
     chain.start_collector(None, SIMULATED);
-    let socket = chain.path("s");
+    let socket = chain.path("gateway/s");
     assert_eq!(
         fs::metadata(&socket).unwrap().permissions().mode() & 0o777,
         0o600
@@ -278,7 +278,7 @@ fn slow_and_hostile_programs_delay_nobody() {
     let tables = stream_table(&chain, "");
     chain.start_gateway("accept-simulated = true", &tables);
     chain.start_collector(None, SIMULATED);
-    let socket = chain.path("s");
+    let socket = chain.path("gateway/s");
     let mut consumer = Consumer::connect(&socket).unwrap();
     consumer.take(&mut [0; 32], Some(PATIENCE)).unwrap();
     let take = Request::Take {
@@ -344,7 +344,7 @@ fn only_those_whom_the_configuration_names_may_ask() {
         let output = Command::new("setpriv")
             .args(["--reuid", user, "--regid", "nogroup", "--clear-groups"])
             .args(["perl", "-e", code])
-            .arg(chain.path("s"))
+            .arg(chain.path("gateway/s"))
             .output()
             .unwrap();
         assert!(output.status.success(), "{output:?}");
@@ -353,6 +353,6 @@ fn only_those_whom_the_configuration_names_may_ask() {
     assert_eq!(ask_as("daemon"), "0");
     assert_eq!(ask_as("root"), "0");
     assert_eq!(ask_as("nobody"), "7");
-    let mut consumer = Consumer::connect(chain.path("s")).unwrap();
+    let mut consumer = Consumer::connect(chain.path("gateway/s")).unwrap();
     assert!(count(&mut consumer, "/stream/refused") >= 1);
 }

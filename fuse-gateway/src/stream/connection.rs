@@ -1,11 +1,13 @@
 //! One connection: a request comes in, its answer goes out, and nothing of it ever blocks.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
+use nix::unistd;
 use qrng::stream::{Malformed, REQUEST_LEN, Request};
 
 use crate::buffer::{Memory, Taken, Ticket};
@@ -252,14 +254,15 @@ impl<'b> Connection<'b> {
         self.deadline = Some(now + IDLE_LIMIT);
     }
 
-    /// Writes as much as the kernel takes, and says how much that was; `None` if the program has gone.
+    /// Writes as much as the kernel takes, and says how much that was; `None` if the program has gone. By write(2) itself: the
+    /// library would send with a flag, and the gateway is confined to calls that can send nothing to an address.
     fn write(&mut self, mut bytes: &[u8]) -> Option<usize> {
         let all = bytes.len();
         while !bytes.is_empty() {
-            match self.stream.write(bytes) {
+            match unistd::write(&self.stream, bytes) {
                 Ok(sent) if sent > 0 => bytes = &bytes[sent..],
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => break,
                 _ => {
                     self.close();
                     return None;

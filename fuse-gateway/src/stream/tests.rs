@@ -42,7 +42,8 @@ impl Served {
         let file = listener.file();
         let counters = Arc::<StreamCounters>::default();
         let pulse = qrng_daemon::Progress::default().stage("stream");
-        let server = Server::new(listener, Arc::clone(&tree), Arc::clone(&counters), pulse);
+        let server =
+            Server::new(listener, Arc::clone(&tree), Arc::clone(&counters), pulse).unwrap();
         // It ends with the process of the tests.
         thread::spawn(move || server.run().unwrap());
         Self {

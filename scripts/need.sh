@@ -1,4 +1,5 @@
 #!/bin/sh
+# need.sh --package PACKAGE: the same of one package without a program.
 # need.sh PROGRAM...: makes sure that each program is there, installing its Debian package if it is
 # not and if that is possible without a question (as root, or with a sudo that asks for no password).
 # Says what it does. Exit code 1: something is still missing; the words say what to install.
@@ -12,6 +13,7 @@ package_of() {
         udevadm) echo udev ;;
         unshare | setpriv | mountpoint | findmnt | flock) echo util-linux ;;
         ip) echo iproute2 ;;
+        promtool) echo prometheus ;;
         mke2fs) echo e2fsprogs ;;
         # The same program is in rng-tools-debian; this package is the smaller one.
         rngtest) echo rng-tools5 ;;
@@ -24,6 +26,11 @@ package_of() {
 
 missing=
 packages=
+if [ "${1-}" = --package ]; then
+    dpkg -s "$2" >/dev/null 2>&1 || packages=$2
+    missing=$packages
+    set --
+fi
 for program in "$@"; do
     if ! command -v "$program" >/dev/null 2>&1; then
         missing="$missing $program"
@@ -54,7 +61,7 @@ $as_root apt-get install -qq -y --no-install-recommends $packages >/dev/null 2>&
     $as_root apt-get install -qq -y --no-install-recommends $packages </dev/null >&2
 }
 for program in $missing; do
-    command -v "$program" >/dev/null 2>&1 || {
+    dpkg -s "$program" >/dev/null 2>&1 || command -v "$program" >/dev/null 2>&1 || {
         echo "$program is still missing after installing$packages" >&2
         exit 1
     }

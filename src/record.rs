@@ -88,6 +88,27 @@ const fn hex_digit(nibble: u8) -> u8 {
     b'0' + nibble + letter * (b'a' - b'0' - 10)
 }
 
+/// Writes each of `bytes` as two hexadecimal digits; `digits` has room for twice as many.
+pub fn write_hex(bytes: &[u8], digits: &mut [u8]) {
+    hex_line(bytes, digits);
+}
+
+/// Length of `bytes` bytes in base64 (RFC 4648 section 4, with `=`).
+#[must_use]
+pub const fn base64_len(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4
+}
+
+/// Writes `bytes` in base64; `digits` has room for [`base64_len`] of them.
+pub fn write_base64(bytes: &[u8], digits: &mut [u8]) {
+    base64_line(bytes, digits);
+}
+
+/// Writes 16 random bytes as a version 4 UUID of 36 characters.
+pub fn write_uuid(random: &[u8; 16], characters: &mut [u8; 36]) {
+    uuid_line(random, characters);
+}
+
 /// Any number of bytes in hexadecimal digits, without a table or branch that depends on them.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
@@ -209,6 +230,28 @@ mod tests {
             line(Record::Uuid, &bytes[..16]),
             "e0e1e2e3-e4e5-46e7-a8e9-eaebecedeeef\n"
         );
+    }
+
+    #[test]
+    fn any_number_of_bytes_becomes_digits() {
+        // RFC 4648 section 10.
+        for (text, base64) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            let mut digits = vec![0; base64_len(text.len())];
+            write_base64(text.as_bytes(), &mut digits);
+            assert_eq!(digits, base64.as_bytes());
+        }
+        let mut digits = [0; 6];
+        write_hex(&[0x00, 0xa5, 0xff], &mut digits);
+        assert_eq!(&digits, b"00a5ff");
+        let mut uuid = [0; 36];
+        write_uuid(&[0xff; 16], &mut uuid);
+        assert_eq!(&uuid, b"ffffffff-ffff-4fff-bfff-ffffffffffff");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 use qrng_collector::Args as CollectorArgs;
 use qrng_gateway::args::{GatewayArgs, MountArgs};
+use qrng_http::args::HttpArgs;
 
 /// What the pages say they belong to.
 const MANUAL: &str = "qrng";
@@ -25,6 +26,10 @@ pub fn files() -> anyhow::Result<Vec<(String, Vec<u8>)>> {
             GatewayArgs::command(),
             "qrng(1), qrng-gateway.toml(5), qrng(7), qrng-mount(8)",
         ),
+        (
+            HttpArgs::command(),
+            "qrng(1), qrng-http.toml(5), qrng-gateway(8)",
+        ),
         (MountArgs::command(), "qrng-gateway(8), qrng(7)"),
     ] {
         program(&mut files, command, also)?;
@@ -35,6 +40,7 @@ pub fn files() -> anyhow::Result<Vec<(String, Vec<u8>)>> {
             include_str!("../../config/collector.toml"),
         ),
         ("qrng-gateway", include_str!("../../config/gateway.toml")),
+        ("qrng-http", include_str!("../../config/http.toml")),
     ];
     for (program, sample) in samples {
         let name = format!("{program}.toml");

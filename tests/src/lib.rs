@@ -10,6 +10,7 @@ pub mod feed;
 pub mod frames;
 pub mod fuse_harness;
 pub mod helper;
+pub mod http;
 pub mod icmp;
 #[allow(unsafe_code)] // Mapping a file is the one way to see what a mapping of it gives.
 pub mod mapping;
@@ -17,9 +18,11 @@ pub mod memory;
 pub mod netns;
 pub mod numbered;
 pub mod processes;
+pub mod python;
 pub mod relay;
 pub mod runs;
 pub mod shifted;
+pub mod shim;
 pub mod tap;
 pub mod vm;
 

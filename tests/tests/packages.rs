@@ -236,9 +236,9 @@ fn stopped_and_purged(container: &Container) {
         !container.must("cat /proc/1/mounts").contains(" /qrng ")
     });
     // Removed, but keys and configuration stay.
-    container.must("dpkg -r qrng-gateway qrng-collector 2>&1");
+    container.must("dpkg -r qrng-http qrng-gateway qrng-collector 2>&1");
     container.must("test -f /etc/qrng/lab.gateway.key -a -f /etc/qrng/lab.collector.key");
-    container.must("dpkg -P qrng-gateway qrng-collector qrng 2>&1");
+    container.must("dpkg -P qrng-http qrng-gateway qrng-collector qrng 2>&1");
     let left = container.must(
         "find / -xdev \\( -path /proc -o -path /sys -o -path /shared -o -path /var/log -o -path /run/read -o -path /root \
          -o -path '/var/lib/dpkg/*' \\) -prune -o -name '*qrng*' -print; find /run -name '*qrng*'; \
@@ -260,7 +260,13 @@ fn packages_install_run_survive_and_go() {
         Err(why) => skip!("the container's tree cannot be made: {why}"),
     };
     // They must have been built.
-    for name in ["qrng", "qrng-collector", "qrng-gateway", "qrng-mount"] {
+    for name in [
+        "qrng",
+        "qrng-collector",
+        "qrng-gateway",
+        "qrng-http",
+        "qrng-mount",
+    ] {
         program(name);
     }
     let shared = tempfile::tempdir().unwrap();

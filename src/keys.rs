@@ -13,6 +13,8 @@
 //! psk 64 hex digits
 //! ```
 //!
+//! Or of many pairs, one a day: [`CalendarDay`] and `src/keys/calendar.rs`.
+//!
 //! | Derived | How |
 //! |---|---|
 //! | key id | first 4 bytes of HMAC-SHA256(PSK, `qrng key id` and the public key) |
@@ -25,7 +27,15 @@ use std::fmt;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+mod calendar;
+mod day;
 mod file;
+
+pub use calendar::{
+    CalendarDay, CalendarFiles, CollectorKeys, ERASED, GatewayKeys, MOST_DAYS, ends_soon,
+    generate_calendar,
+};
+pub use day::{Day, NoDay};
 
 const PSK_LEN: usize = 32;
 const PRIVATE_LEN: usize = 32;
@@ -40,6 +50,20 @@ impl KeyId {
         let message = [b"qrng key id", public].concat();
         let [a, b, c, d, ..] = Mac::new(psk).sign(&message);
         KeyId([a, b, c, d])
+    }
+}
+
+impl KeyId {
+    /// The id as a number, whose eight hexadecimal digits are its text.
+    #[must_use]
+    pub fn to_number(self) -> u32 {
+        u32::from_be_bytes(self.0)
+    }
+
+    /// The id from its number.
+    #[must_use]
+    pub fn from_number(number: u32) -> Self {
+        KeyId(number.to_be_bytes())
     }
 }
 
@@ -98,7 +122,8 @@ impl fmt::Display for Role {
 pub enum KeyError {
     /// The first entry is not the format's.
     #[error(
-        "line {line}: this is no key file: it must begin with `format qrng-key-1`; make one with `qrng keygen`"
+        "line {line}: this is no key file: it must begin with `format qrng-key-1`, or a calendar's with \
+         `format qrng-calendar-1`; make one with `qrng keygen`"
     )]
     Format {
         /// Line number, from 1.
@@ -164,6 +189,24 @@ pub enum KeyError {
         /// Digits that it must have.
         digits: usize,
     },
+    /// A line of a calendar is not a day's.
+    #[error(
+        "line {line}: expected `day`, a date, a key id, a key and a pre-shared key, separated by one space each; \
+         copy the file again, or make a new calendar with `qrng keygen --days N`"
+    )]
+    Day {
+        /// Line number, from 1.
+        line: usize,
+    },
+    /// A line of a calendar does not follow the one before.
+    #[error(
+        "line {line}: the days of a calendar follow one another without a gap, and are {MOST_DAYS} at most; \
+         copy the file again, or make a new calendar with `qrng keygen --days N`"
+    )]
+    Days {
+        /// Line number, from 1.
+        line: usize,
+    },
     /// A pre-shared key given by itself is not hexadecimal, or has the wrong length.
     #[error("a pre-shared key must be 64 hexadecimal digits")]
     Psk,
@@ -190,14 +233,17 @@ pub struct CollectorKey {
     pub(crate) public: suite::PublicKey,
     pub(crate) psk: Zeroizing<[u8; PSK_LEN]>,
     id: KeyId,
+    day: Option<Day>,
 }
 
-/// The gateway's half of a pair: opens what its collector seals.
+/// The gateway's half of a pair: opens what its collector seals. The secrets are boxed, so that moving it leaves no copy behind.
 pub struct GatewayKey {
-    private: Zeroizing<[u8; PRIVATE_LEN]>,
-    pub(crate) psk: Zeroizing<[u8; PSK_LEN]>,
+    private: Box<Zeroizing<[u8; PRIVATE_LEN]>>,
+    pub(crate) psk: Box<Zeroizing<[u8; PSK_LEN]>>,
     pub(crate) announcement_mac: Mac,
     id: KeyId,
+    day: Option<Day>,
+    series: KeyId,
 }
 
 impl CollectorKey {
@@ -207,15 +253,23 @@ impl CollectorKey {
     /// [`KeyError`] says what is wrong in which line, and how to mend it.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let file = file::parse(text, Role::Collector)?;
-        let public =
-            suite::public_from_bytes(&file.key).ok_or(KeyError::Unusable { name: "public-key" })?;
-        let key = CollectorKey {
-            id: KeyId::derive(&file.psk, &file.key),
-            public,
-            psk: file.psk,
-        };
+        let key = CollectorKey::new(&file.key, file.psk, None)?;
         check_id(file.id, key.id)?;
         Ok(key)
+    }
+
+    fn new(
+        public: &[u8],
+        psk: Zeroizing<[u8; PSK_LEN]>,
+        day: Option<Day>,
+    ) -> Result<Self, KeyError> {
+        let name = "public-key";
+        Ok(CollectorKey {
+            id: KeyId::derive(&psk, public),
+            public: suite::public_from_bytes(public).ok_or(KeyError::Unusable { name })?,
+            psk,
+            day,
+        })
     }
 
     /// Replaces the pre-shared key. The key id changes with it.
@@ -230,6 +284,12 @@ impl CollectorKey {
     pub fn key_id(&self) -> KeyId {
         self.id
     }
+
+    /// The day that it is for; none if it is for every day.
+    #[must_use]
+    pub fn day(&self) -> Option<Day> {
+        self.day
+    }
 }
 
 impl GatewayKey {
@@ -242,7 +302,7 @@ impl GatewayKey {
         let unusable = KeyError::Unusable {
             name: "private-key",
         };
-        let mut private = Zeroizing::new([0; PRIVATE_LEN]);
+        let mut private = Box::new(Zeroizing::new([0; PRIVATE_LEN]));
         if file.key.len() != private.len() {
             return Err(unusable);
         }
@@ -252,13 +312,19 @@ impl GatewayKey {
         Ok(key)
     }
 
-    fn new(private: Zeroizing<[u8; PRIVATE_LEN]>, psk: Zeroizing<[u8; PSK_LEN]>) -> Option<Self> {
+    fn new(
+        private: Box<Zeroizing<[u8; PRIVATE_LEN]>>,
+        psk: Zeroizing<[u8; PSK_LEN]>,
+    ) -> Option<Self> {
         let public = suite::public_of(&suite::private_from_bytes(&private)?);
+        let id = KeyId::derive(&psk, &suite::public_to_bytes(&public));
         Some(GatewayKey {
-            id: KeyId::derive(&psk, &suite::public_to_bytes(&public)),
+            id,
+            day: None,
+            series: id,
             announcement_mac: announcement_mac(&psk),
             private,
-            psk,
+            psk: Box::new(psk),
         })
     }
 
@@ -266,7 +332,12 @@ impl GatewayKey {
     #[must_use]
     pub fn with_psk(self, psk: Zeroizing<[u8; PSK_LEN]>) -> Self {
         match GatewayKey::new(self.private.clone(), psk) {
-            Some(key) => key,
+            Some(key) if self.day.is_none() => key,
+            Some(key) => GatewayKey {
+                day: self.day,
+                series: self.series,
+                ..key
+            },
             // The private key was read once already, so it is readable.
             None => self,
         }
@@ -276,6 +347,18 @@ impl GatewayKey {
     #[must_use]
     pub fn key_id(&self) -> KeyId {
         self.id
+    }
+
+    /// The day that it is for; none if it is for every day.
+    #[must_use]
+    pub fn day(&self) -> Option<Day> {
+        self.day
+    }
+
+    /// What names all keys of one calendar: the id of its first day, as the file has it. Of a key for every day its own id.
+    #[must_use]
+    pub fn series(&self) -> KeyId {
+        self.series
     }
 
     /// The private key in the KEM's form; it wipes itself on drop.

@@ -1,11 +1,14 @@
 //! Counters of sealing and sending: kept by the sender's stages, told to the reader once a second.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
+use qrng::keys::Day;
 use serde::{Deserialize, Serialize};
+
+use crate::seal::KeyInUse;
 
 /// More different errors of sending than there are in Linux.
 const MOST_ERRORS: usize = 256;
@@ -24,6 +27,12 @@ pub struct Counters {
 pub struct GatewayCounters {
     /// The epoch of its session.
     pub epoch: u64,
+    /// The id of its key, as a number; 0 before the first announcement.
+    pub key: u32,
+    /// The day of its key, in days since 1970-01-01, if it is of a calendar.
+    pub day: Option<u32>,
+    /// The last day that there is a key for, in the same way.
+    pub last_day: Option<u32>,
     /// Data packets sealed.
     pub packets: u64,
     /// Announcements made.
@@ -45,6 +54,9 @@ impl Counters {
     pub fn new(gateways: usize) -> Self {
         let zeros = GatewayCounters {
             epoch: 0,
+            key: 0,
+            day: None,
+            last_day: None,
             packets: 0,
             announcements: 0,
             reports: 0,
@@ -65,7 +77,10 @@ impl Counters {
             let mut letters = name.bytes();
             name.len() <= 32 && letters.all(|b| b.is_ascii_alphanumeric())
         };
+        let is_day = |day: Option<u32>| day.is_none_or(|day| Day::from_number(day).is_some());
+        let mut gateways_told = self.gateways.iter();
         self.gateways.len() == gateways
+            && gateways_told.all(|gateway| is_day(gateway.day) && is_day(gateway.last_day))
             && self.errors.len() <= MOST_ERRORS
             && self.errors.keys().all(is_name)
     }
@@ -81,6 +96,10 @@ pub struct Counting {
 #[derive(Debug, Default)]
 struct GatewayCounting {
     epoch: AtomicU64,
+    key: AtomicU32,
+    /// One more than the day; 0 for none.
+    day: AtomicU32,
+    last_day: AtomicU32,
     packets: AtomicU64,
     announcements: AtomicU64,
     reports: AtomicU64,
@@ -105,11 +124,17 @@ impl Counting {
         self.gateways[gateway].packets.fetch_add(packets, Relaxed);
     }
 
-    /// Counts an announcement of a gateway's session, whose epoch this is.
-    pub fn announced(&self, gateway: usize, epoch: u64) {
+    /// Counts announcements for a gateway, whose session has this epoch and key.
+    pub fn announced(&self, gateway: usize, announcements: usize, epoch: u64, key: KeyInUse) {
         let gateway = &self.gateways[gateway];
-        gateway.announcements.fetch_add(1, Relaxed);
+        let stored = |day: Option<Day>| day.map_or(0, |day| day.number() + 1);
+        gateway
+            .announcements
+            .fetch_add(announcements as u64, Relaxed);
         gateway.epoch.store(epoch, Relaxed);
+        gateway.key.store(key.id.to_number(), Relaxed);
+        gateway.day.store(stored(key.day), Relaxed);
+        gateway.last_day.store(stored(key.last_day), Relaxed);
     }
 
     /// Counts a report for a gateway.
@@ -152,6 +177,9 @@ impl GatewayCounting {
     fn now(&self) -> GatewayCounters {
         GatewayCounters {
             epoch: self.epoch.load(Relaxed),
+            key: self.key.load(Relaxed),
+            day: self.day.load(Relaxed).checked_sub(1),
+            last_day: self.last_day.load(Relaxed).checked_sub(1),
             packets: self.packets.load(Relaxed),
             announcements: self.announcements.load(Relaxed),
             reports: self.reports.load(Relaxed),
@@ -165,6 +193,8 @@ impl GatewayCounting {
 
 #[cfg(test)]
 mod tests {
+    use qrng::keys::KeyId;
+
     use super::*;
 
     #[test]
@@ -172,7 +202,12 @@ mod tests {
         let counting = Counting::new(2);
         assert_eq!(counting.now(), Counters::new(2));
         counting.sealed(1, 3);
-        counting.announced(1, 7);
+        let key = KeyInUse {
+            id: KeyId::from_number(0x1f2e_3d4c),
+            day: Day::from_number(0),
+            last_day: Day::from_number(20_783),
+        };
+        counting.announced(1, 2, 7, key);
         counting.reported(1);
         counting.sent(1, 4, 400);
         counting.failed(1, 2, Errno::ENETUNREACH);
@@ -183,8 +218,11 @@ mod tests {
             now.gateways[1],
             GatewayCounters {
                 epoch: 7,
+                key: 0x1f2e_3d4c,
+                day: Some(0),
+                last_day: Some(20_783),
                 packets: 3,
-                announcements: 1,
+                announcements: 2,
                 reports: 1,
                 datagrams: 4,
                 bytes: 400,
@@ -199,6 +237,9 @@ mod tests {
     #[test]
     fn what_a_sender_cannot_have_told_does_not_fit() {
         assert!(!Counters::new(1).fits(2));
+        let mut counters = Counters::new(1);
+        counters.gateways[0].last_day = Some(u32::MAX);
+        assert!(!counters.fits(1));
         let mut counters = Counters::new(1);
         counters.errors.insert("E\u{1b}[2J".into(), 1);
         assert!(!counters.fits(1));

@@ -114,7 +114,15 @@ pub fn run(args: &DaemonArgs) -> anyhow::Result<()> {
     let (sender, bytes, _ender) = Sender::start(send_order(&config), config.send.block())?;
     // Before any other thread, because the threads inherit what confines this one, and its signal mask.
     let confined = confine(&config, &sender)?;
-    let supervisor = Supervisor::new()?;
+    let (supervisor, hangups) = Supervisor::with_hangups()?;
+    supervisor.spawn("hangup", move || {
+        while hangups.wait() {
+            log::warn!(
+                "SIGHUP: nothing is read anew, because the sender can open no file any more; restart the collector"
+            );
+        }
+        bail!("nobody listens for SIGHUP any more")
+    })?;
     let progress = Arc::new(Progress::default());
     let sending = sending(&config);
     let status = start(&supervisor, config, sender, bytes, confined, &progress)?;

@@ -6,9 +6,18 @@
 //!
 //! Each block goes to one gateway alone: the one that had the fewest bytes so far. So the
 //! gateways' slices are disjoint and of nearly one size. Pure: time and randomness are given.
+//!
+//! With a calendar of keys each day has a session of its own. It is announced a minute before the day begins, beside the one in
+//! use, so that the gateway has it by then:
+//!
+//! ```text
+//!             midnight - 60 s          midnight (by this clock)
+//!  packets     ── of today's session ────┤── of tomorrow's ──
+//!  announced   ── today's ──┤── both ────┤── tomorrow's ─────
+//! ```
 
 use getrandom::rand_core::CryptoRng;
-use qrng::keys::CollectorKey;
+use qrng::keys::{CollectorKey, CollectorKeys, Day, KeyId};
 use qrng::packet::{ANNOUNCEMENT_LEN, Content, OVERHEAD};
 use qrng::report::Kinds;
 use qrng::session::{Sealer, SessionError};
@@ -22,6 +31,9 @@ use crate::epoch::{EpochError, Epochs};
 /// anyway.
 const REPORT_ROOM: usize = ANNOUNCEMENT_LEN - OVERHEAD - 1;
 
+/// How long before a day its session is announced, in microseconds.
+pub const ANNOUNCED_AHEAD_US: u64 = 60_000_000;
+
 /// Bytes of a report, with packets cut as `cut` says.
 pub fn report_length(cut: Cut) -> usize {
     cut.full.max(REPORT_ROOM)
@@ -30,6 +42,11 @@ pub fn report_length(cut: Cut) -> usize {
 /// The longest datagram that does not carry random bytes, with packets cut as `cut` says.
 pub fn longest_notice(cut: Cut) -> usize {
     ANNOUNCEMENT_LEN.max(report_length(cut) + 1 + OVERHEAD)
+}
+
+/// The room that a batch needs for what does not carry random bytes: two announcements, or a report.
+pub fn notice_room(cut: Cut) -> usize {
+    longest_notice(cut).max(2 * ANNOUNCEMENT_LEN)
 }
 
 /// Why sealing cannot go on.
@@ -43,12 +60,31 @@ pub enum SealError {
     Epoch(#[from] EpochError),
 }
 
+/// The key that a session was started with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyInUse {
+    /// Its id.
+    pub id: KeyId,
+    /// The day that it is for, if it is of a calendar.
+    pub day: Option<Day>,
+    /// The last day that there is a key for, if it is of a calendar.
+    pub last_day: Option<Day>,
+}
+
 /// One gateway's session.
 struct Lane {
-    key: CollectorKey,
+    keys: CollectorKeys,
     sealer: Sealer,
+    /// The session of the next day, once it is announced.
+    upcoming: Option<Sealer>,
     /// Random bytes sealed for it.
     bytes: u64,
+}
+
+impl Lane {
+    fn is_of_another_day(&self, now_us: u64) -> bool {
+        self.sealer.key_id() != self.keys.at(now_us).key_id()
+    }
 }
 
 /// The sessions with all gateways.
@@ -60,23 +96,25 @@ pub struct Seal<R> {
 }
 
 impl<R: CryptoRng> Seal<R> {
-    /// Starts a session with the gateway of each key, whose index there is its slot.
+    /// Starts a session with each gateway, whose index in `keys` is its slot.
     ///
     /// # Errors
     /// An epoch cannot be persisted, or a key cannot be used.
     pub fn start(
-        keys: Vec<CollectorKey>,
+        keys: Vec<CollectorKeys>,
         cut: Cut,
         mut epochs: Box<dyn Epochs + Send>,
         mut rng: R,
         now_us: u64,
     ) -> Result<Self, SealError> {
         let mut lanes = Vec::with_capacity(keys.len());
-        for (slot, key) in (0..).zip(keys) {
-            let sealer = Sealer::start(&key, slot, epochs.next(now_us)?, &mut rng)?;
+        for (slot, keys) in (0..).zip(keys) {
+            let key = keys.at(now_us);
+            let sealer = Sealer::start(key, slot, epochs.next(now_us)?, &mut rng)?;
             lanes.push(Lane {
-                key,
+                keys,
                 sealer,
+                upcoming: None,
                 bytes: 0,
             });
         }
@@ -98,10 +136,22 @@ impl<R: CryptoRng> Seal<R> {
         self.lanes[gateway].sealer.epoch()
     }
 
-    /// Whether the session with a gateway has sealed nearly all that it may, and so must be
-    /// announced anew before the next 65,536 packets.
-    pub fn spent(&self) -> bool {
-        self.lanes.iter().any(|lane| lane.sealer.spent())
+    /// The key of the session with `gateway`.
+    pub fn key(&self, gateway: usize) -> KeyInUse {
+        let lane = &self.lanes[gateway];
+        let id = lane.sealer.key_id();
+        KeyInUse {
+            id,
+            day: lane.keys.day_of(id),
+            last_day: lane.keys.last_day(),
+        }
+    }
+
+    /// Whether a session must be [announced](Self::announce) anew before more is sealed: it has sealed nearly all that it may,
+    /// which leaves 65,536 packets, or its day is over.
+    pub fn stale(&self, now_us: u64) -> bool {
+        let mut lanes = self.lanes.iter();
+        lanes.any(|lane| lane.sealer.spent() || lane.is_of_another_day(now_us))
     }
 
     /// Seals `bytes`, which come from noise sources of these `kinds`, for one gateway.
@@ -128,10 +178,11 @@ impl<R: CryptoRng> Seal<R> {
         Ok(())
     }
 
-    /// Announces the session with `gateway`; a new one if the old is spent.
+    /// Announces the session with `gateway`: a new one if the old is spent, that of the day if another day has begun; and beside
+    /// it that of the next day, if it begins soon.
     ///
     /// # Errors
-    /// The new session's epoch cannot be persisted.
+    /// A new session's epoch cannot be persisted.
     pub fn announce(
         &mut self,
         gateway: usize,
@@ -139,14 +190,33 @@ impl<R: CryptoRng> Seal<R> {
         out: &mut Batch,
     ) -> Result<(), SealError> {
         let lane = &mut self.lanes[gateway];
-        if lane.sealer.spent() {
-            let (slot, epoch) = (gateway as u16, self.epochs.next(now_us)?);
-            lane.sealer = Sealer::start(&lane.key, slot, epoch, &mut self.rng)?;
+        let mut start = |key: &CollectorKey| -> Result<Sealer, SealError> {
+            let epoch = self.epochs.next(now_us)?;
+            Ok(Sealer::start(key, gateway as u16, epoch, &mut self.rng)?)
+        };
+        if lane.sealer.spent() || lane.is_of_another_day(now_us) {
+            let key = lane.keys.at(now_us);
+            let ready = lane.upcoming.take();
+            lane.sealer = match ready.filter(|next| next.key_id() == key.key_id()) {
+                Some(next) => next,
+                None => start(key)?,
+            };
+        }
+        let key = lane.keys.at(now_us.saturating_add(ANNOUNCED_AHEAD_US));
+        // A clock that was set back may have made it one that is not needed.
+        lane.upcoming.take_if(|next| next.key_id() != key.key_id());
+        if lane.upcoming.is_none() && lane.sealer.key_id() != key.key_id() {
+            lane.upcoming = Some(start(key)?);
         }
         out.begin(gateway, ANNOUNCEMENT_LEN);
-        if let Some(room) = out.room().first_chunk_mut() {
-            lane.sealer.announce(now_us, room);
-            out.advance(ANNOUNCEMENT_LEN);
+        for sealer in [Some(&lane.sealer), lane.upcoming.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            if let Some(room) = out.room().first_chunk_mut() {
+                sealer.announce(now_us, room);
+                out.advance(ANNOUNCEMENT_LEN);
+            }
         }
         Ok(())
     }
@@ -174,7 +244,7 @@ impl<R: CryptoRng> Seal<R> {
 mod tests {
     use getrandom::SysRng;
     use getrandom::rand_core::UnwrapErr;
-    use qrng::keys::{GatewayKey, KeyId, generate};
+    use qrng::keys::{GatewayKey, KeyId, generate, generate_calendar};
     use qrng::packet::Datagram;
     use qrng::report::{Kind, LONGEST_TEXT, Report, SourceReport, State};
     use qrng::session::Opener;
@@ -201,7 +271,7 @@ mod tests {
         let pairs = (0..gateways).map(|_| {
             let (gateway, collector, _): (_, _, KeyId) = generate(&mut UnwrapErr(SysRng));
             (
-                CollectorKey::parse(&collector).unwrap(),
+                CollectorKeys::parse(&collector).unwrap(),
                 GatewayKey::parse(&gateway).unwrap(),
             )
         });
@@ -265,7 +335,8 @@ mod tests {
         }
         assert_eq!(order, [0, 1, 2, 1, 2, 1, 2]);
         assert_eq!([0, 1, 2].map(|gateway| seal.epoch(gateway)), [1, 2, 3]);
-        assert!(!seal.spent());
+        assert!(!seal.stale(NOW));
+        assert!(!seal.stale(u64::MAX));
     }
 
     #[test]
@@ -296,6 +367,59 @@ mod tests {
     }
 
     #[test]
+    fn each_day_has_its_session_which_is_announced_before() {
+        let first = Day::of_us(NOW);
+        let files = generate_calendar(first, 3, &mut UnwrapErr(SysRng)).unwrap();
+        let keys = vec![CollectorKeys::parse(&files.collector).unwrap()];
+        let epochs = Box::new(Counting(0));
+        let mut seal = Seal::start(keys, CUT, epochs, UnwrapErr(SysRng), NOW).unwrap();
+        let mut batch = Batch::new(notice_room(CUT));
+        let mut announced = |seal: &mut Seal<_>, at_us| {
+            seal.announce(0, at_us, &mut batch).unwrap();
+            let datagrams = batch.datagrams();
+            let ids = datagrams.map(|datagram| {
+                let mut bytes = datagram.to_vec();
+                match Datagram::new_checked(&mut bytes) {
+                    Ok(Datagram::Announcement(it)) => (it.key_id(), it.epoch()),
+                    _ => panic!("no announcement"),
+                }
+            });
+            ids.collect::<Vec<_>>()
+        };
+        let (today, midnight) = ((files.first, 1), first.end_us());
+        assert_eq!(announced(&mut seal, NOW), [today]);
+        let early = midnight - ANNOUNCED_AHEAD_US;
+        assert_eq!(announced(&mut seal, early - 1), [today]);
+        let both = announced(&mut seal, early);
+        assert_eq!((both.len(), both[0], both[1].1), (2, today, 2));
+        assert_ne!(both[1].0, files.first);
+        assert_eq!(announced(&mut seal, midnight - 1), both);
+        // Until midnight packets are of today's session, and from then on of the one that was announced.
+        assert!(!seal.stale(midnight - 1) && seal.stale(midnight));
+        assert_eq!(seal.key(0).day, Some(first));
+        assert_eq!(announced(&mut seal, midnight), both[1..]);
+        assert!(!seal.stale(midnight));
+        let key = KeyInUse {
+            id: both[1].0,
+            day: first.later(1),
+            last_day: Some(files.last),
+        };
+        assert_eq!((seal.key(0), seal.epoch(0)), (key, 2));
+        // A clock that goes back has today's key again, in a session of a newer epoch; and then there is another tomorrow.
+        let back = announced(&mut seal, early);
+        assert_eq!((back[0], back[1]), ((today.0, 3), (both[1].0, 4)));
+        assert_eq!(announced(&mut seal, NOW), [back[0]]);
+        // Beyond its end the calendar has its last key, in one session.
+        let last = announced(&mut seal, files.last.end_us() - 1);
+        assert_eq!(last.len(), 1);
+        assert_eq!(
+            announced(&mut seal, files.last.end_us() + ANNOUNCED_AHEAD_US),
+            last
+        );
+        assert_eq!(seal.key(0).day, Some(files.last));
+    }
+
+    #[test]
     fn an_epoch_that_cannot_be_kept_is_not_announced() {
         struct Full;
         impl Epochs for Full {
@@ -305,7 +429,7 @@ mod tests {
             }
         }
         let (_, collector, _) = generate(&mut UnwrapErr(SysRng));
-        let keys = vec![CollectorKey::parse(&collector).unwrap()];
+        let keys = vec![CollectorKeys::parse(&collector).unwrap()];
         let error = Seal::start(keys, CUT, Box::new(Full), UnwrapErr(SysRng), NOW).err();
         assert!(error.unwrap().to_string().contains("/state/epoch"));
     }

@@ -27,7 +27,7 @@ use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use qrng::keys::CollectorKey;
+use qrng::keys::CollectorKeys;
 use qrng_daemon::{PSK_REMEDY, PSK_VARIABLE, Psk, Supervisor, follow, protect_memory, read_secret};
 use zeroize::Zeroizing;
 
@@ -40,7 +40,7 @@ use crate::messages::{Answer, Checked, Order, SendOrder};
 use crate::pace::Pace;
 use crate::pipe;
 use crate::pipeline::{BUFFERS, now_us};
-use crate::seal::{Seal, longest_notice};
+use crate::seal::{Seal, notice_room};
 use crate::send::Outlet;
 
 mod stages;
@@ -109,20 +109,26 @@ pub fn check_keys(files: &[PathBuf], psk: &Psk) -> Checked {
         Ok(key) => (key, None),
         Err(what) => (None, Some(what)),
     };
-    let id = |file: &PathBuf| Ok(key(file, psk.as_ref())?.key_id().to_string());
+    let id = |file: &PathBuf| {
+        let (keys, now_us) = (keys_in(file, psk.as_ref())?, now_us());
+        match keys.missing(now_us) {
+            Some(what) => Err(format!("{}: {what}", file.display())),
+            None => Ok(keys.at(now_us).key_id().to_string()),
+        }
+    };
     Checked {
         psk: wrong,
         keys: files.iter().map(id).collect(),
     }
 }
 
-/// The key in `file`, with `psk` in place of its pre-shared one.
-fn key(file: &Path, psk: Option<&Zeroizing<[u8; 32]>>) -> Result<CollectorKey, String> {
+/// The keys in `file`, with `psk` in place of their pre-shared ones.
+fn keys_in(file: &Path, psk: Option<&Zeroizing<[u8; 32]>>) -> Result<CollectorKeys, String> {
     let text = read_secret(file).map_err(|e| e.to_string())?;
-    let key = CollectorKey::parse(&text).map_err(|e| format!("{}: {e}", file.display()))?;
+    let keys = CollectorKeys::parse(&text).map_err(|e| format!("{}: {e}", file.display()))?;
     Ok(match psk {
-        Some(psk) => key.with_psk(psk.clone()),
-        None => key,
+        Some(psk) => keys.with_psk(psk),
+        None => keys,
     })
 }
 
@@ -155,7 +161,7 @@ fn start(
     let landlock = confined.then(confine::sender_privileges).transpose()?;
 
     let (send, counting) = (&order.send, Arc::new(Counting::new(order.gateways.len())));
-    let length = send.batch().max(longest_notice(send.cut()));
+    let length = send.batch().max(notice_room(send.cut()));
     let (to_send, from_seal) = ring(BUFFERS, || Batch::new(length));
     qrng::wipe_stack();
     let barrier = Arc::new(Barrier::new(STAGES + 1));
@@ -208,7 +214,7 @@ fn open(order: &SendOrder, psk: &Psk, input: &File, output: &File) -> anyhow::Re
 }
 
 /// The keys of all gateways, which are named in the log: with the id, which the gateway logs too.
-fn keys(order: &SendOrder, psk: &Psk) -> anyhow::Result<Vec<CollectorKey>> {
+fn keys(order: &SendOrder, psk: &Psk) -> anyhow::Result<Vec<CollectorKeys>> {
     let shared = match psk.key() {
         Ok(key) => key,
         Err(what) => bail!("environment variable {PSK_VARIABLE}: {what}; {PSK_REMEDY}"),
@@ -217,10 +223,20 @@ fn keys(order: &SendOrder, psk: &Psk) -> anyhow::Result<Vec<CollectorKey>> {
     let mut keys = Vec::new();
     for gateway in &order.gateways {
         let (name, address) = (&gateway.name, gateway.address);
-        let key = key(Path::new(&gateway.key), shared.as_ref());
-        let key = key.map_err(|e| anyhow::anyhow!("gateway {name}: key: {e}"))?;
-        log::info!("gateway: {name} at {address}, key {}", key.key_id());
-        keys.push(key);
+        let of_file = keys_in(Path::new(&gateway.key), shared.as_ref());
+        let of_file = of_file.map_err(|e| anyhow::anyhow!("gateway {name}: key: {e}"))?;
+        let now_us = now_us();
+        if let Some(what) = of_file.missing(now_us) {
+            bail!("gateway {name}: key: {what}");
+        }
+        let id = of_file.at(now_us).key_id();
+        match of_file.last_day() {
+            None => log::info!("gateway: {name} at {address}, key {id}"),
+            Some(last) => {
+                log::info!("gateway: {name} at {address}, key {id}, one a day until {last}")
+            }
+        }
+        keys.push(of_file);
     }
     Ok(keys)
 }

@@ -8,14 +8,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use qrng::keys::Day;
 use qrng_daemon::write_atomically;
 use serde::Serialize;
 
 use crate::config::Config;
 use crate::latch::ClearLatch;
+use crate::pipeline::now_us;
 use crate::stats::Stats;
 
 mod document;
+mod keys;
 mod send_errors;
 mod summary;
 
@@ -100,7 +103,7 @@ impl StatusFile {
             self.latch.look(stats);
             let now = Instant::now();
             self.send_errors.log(now, &stats.sent().errors);
-            let document = self.document.at(stats, now);
+            let document = self.document.at(stats, now, Day::of_us(now_us()));
             match self.write(&document) {
                 Ok(()) => self.failing = false,
                 Err(e) if !self.failing => {

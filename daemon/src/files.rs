@@ -3,7 +3,8 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
@@ -11,8 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::credentials;
 
-/// The largest secret file that is read, in bytes: key files are a few kilobytes.
-const SECRET_MAX: u64 = 64 * 1024;
+/// The largest secret file that is read, in bytes: a collector's calendar of keys for three years has 2.8 MB.
+const SECRET_MAX: u64 = 4 << 20;
 
 /// A file that could not be used: which, why, and what to do.
 #[derive(Debug)]
@@ -32,18 +33,62 @@ impl std::error::Error for FileError {}
 /// Reads a secret text file into memory that is wiped when dropped.
 ///
 /// # Errors
-/// The file cannot be read, is larger than 64 KiB, is not UTF-8, has a mode other than 0600 and
+/// The file cannot be read, is larger than 4 MiB, is not UTF-8, has a mode other than 0600 and
 /// 0400, or belongs to neither root nor this process's user; or it is a credential that was not
 /// handed over. The text says how to mend it.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
-    let fail = |what: String| FileError {
+    let file = open_secret(path, false)?;
+    read_text(&file).map_err(|what| fail(path, what))
+}
+
+/// Overwrites parts of a secret file in place, and brings that to the disk: no copy of the rest is made, so none is left
+/// behind. `parts` is told the file's text, and gives ranges of bytes. Gives how many ranges there were.
+///
+/// The file system and the disk may keep what was there elsewhere: copy-on-write, snapshots, flash cells.
+///
+/// # Errors
+/// As [`read_secret`], or the file cannot be written.
+pub fn overwrite_secret(
+    path: &Path,
+    with: u8,
+    parts: impl FnOnce(&str) -> Result<Vec<Range<usize>>, String>,
+) -> Result<usize, FileError> {
+    let file = open_secret(path, true)?;
+    let failed = |what| fail(path, what);
+    let text = read_text(&file).map_err(failed)?;
+    let parts = parts(&text).map_err(failed)?;
+    for part in &parts {
+        let bytes = vec![with; part.len()];
+        file.write_all_at(&bytes, part.start as u64)
+            .map_err(|e| failed(format!("cannot be written: {e}")))?;
+    }
+    if !parts.is_empty() {
+        file.sync_all()
+            .map_err(|e| failed(format!("cannot be brought to the disk: {e}")))?;
+    }
+    Ok(parts.len())
+}
+
+fn fail(path: &Path, what: String) -> FileError {
+    FileError {
         path: path.to_path_buf(),
         what,
-    };
+    }
+}
+
+/// Opens a secret file that nobody else can reach.
+fn open_secret(path: &Path, write: bool) -> Result<File, FileError> {
+    let fail = |what| fail(path, what);
     if let Some(name) = credentials::named(path) {
         return Err(fail(credentials::missing(name)));
     }
-    let file = File::open(path).map_err(|e| fail(format!("cannot be opened: {e}")))?;
+    let file = OpenOptions::new().read(true).write(write).open(path);
+    let file = file.map_err(|e| {
+        fail(format!(
+            "cannot be opened{}: {e}",
+            if write { " for writing" } else { "" }
+        ))
+    })?;
     let meta = file
         .metadata()
         .map_err(|e| fail(format!("cannot be examined: {e}")))?;
@@ -52,18 +97,28 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
     let mode = meta.mode() & if of_list { !0o040 } else { !0 };
     vet(mode, meta.uid(), geteuid().as_raw(), meta.len())
         .map_err(|what| fail(what.replace("FILE", &path.display().to_string())))?;
-    // Sized beforehand: a buffer that grows would leave copies of the secret behind.
-    let mut bytes = Zeroizing::new(vec![0; SECRET_MAX as usize + 1]);
+    Ok(file)
+}
+
+/// The text of a secret file that was just opened.
+fn read_text(mut file: &File) -> Result<Zeroizing<String>, String> {
+    let unreadable = |e| format!("cannot be read: {e}");
+    let size = file.metadata().map_err(unreadable)?.len().min(SECRET_MAX);
+    // Sized beforehand: a buffer that grows would leave copies of the secret behind. The byte more tells the end.
+    let mut bytes = Zeroizing::new(vec![0; size as usize + 1]);
     let mut length = 0;
-    loop {
-        match (&file).read(&mut bytes[length..]) {
+    while length < bytes.len() {
+        match file.read(&mut bytes[length..]) {
             Ok(0) => break,
             Ok(n) => length += n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(fail(format!("cannot be read: {e}"))),
+            Err(e) => return Err(unreadable(e)),
         }
     }
-    let text = std::str::from_utf8(&bytes[..length]).map_err(|_| fail("is not text".into()))?;
+    if length == bytes.len() {
+        return Err("is being written; try again".into());
+    }
+    let text = std::str::from_utf8(&bytes[..length]).map_err(|_| "is not text".to_owned())?;
     Ok(Zeroizing::new(text.to_owned()))
 }
 
@@ -169,6 +224,27 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(read_secret(&path).unwrap().as_str(), "secret\n");
         assert!(read_secret(&dir.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn parts_of_a_secret_are_overwritten_where_they_lie() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        fs::write(&path, "one two three").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let inode = fs::metadata(&path).unwrap().ino();
+        let count = overwrite_secret(&path, b'x', |text| {
+            assert_eq!(text, "one two three");
+            Ok(vec![0..3, 8..13])
+        });
+        assert_eq!(count.unwrap(), 2);
+        assert_eq!(fs::read(&path).unwrap(), b"xxx two xxxxx");
+        assert_eq!(fs::metadata(&path).unwrap().ino(), inode);
+        let error = overwrite_secret(&path, b'x', |_| Err("is odd".into()));
+        assert!(error.unwrap_err().to_string().ends_with("key: is odd"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(overwrite_secret(&path, b'x', |_| Ok(vec![0..1, 1..2])).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"xxx two xxxxx");
     }
 
     #[test]

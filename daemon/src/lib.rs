@@ -27,10 +27,10 @@ mod supervisor;
 
 pub use args::DaemonArgs;
 pub use config::{ConfigError, Problems, parse_toml, path_in, read_toml};
-pub use files::{FileError, read_secret, write_atomically};
+pub use files::{FileError, overwrite_secret, read_secret, write_atomically};
 pub use manager::Manager;
 pub use process::{follow, init_log, protect_memory};
 pub use progress::{Progress, Pulse};
 pub use psk::{PSK_REMEDY, PSK_VARIABLE, Psk};
 pub use schedule::prefer_throughput;
-pub use supervisor::{Ending, Supervisor};
+pub use supervisor::{Ending, Hangups, Supervisor};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, unbounded};
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::{Manager, Progress};
@@ -56,9 +56,21 @@ impl Supervisor {
     /// # Errors
     /// The kernel refuses the signal mask or the thread.
     pub fn new() -> io::Result<Self> {
-        let supervisor = Self::without_signals()?;
+        // Not SIGHUP, which goes on ending a process that does not heed it.
+        set(ENDING).thread_block()?;
+        let supervisor = Self::told();
         supervisor.heed_signals()?;
         Ok(supervisor)
+    }
+
+    /// The same, and SIGHUP is told by [`Hangups`]: see [`Supervisor::heed_hangups`].
+    ///
+    /// # Errors
+    /// The kernel refuses the signal mask or the thread.
+    pub fn with_hangups() -> io::Result<(Self, Hangups)> {
+        let supervisor = Self::without_signals()?;
+        let hangups = supervisor.heed_hangups()?;
+        Ok((supervisor, hangups))
     }
 
     /// Starts a thread that waits for SIGTERM and SIGINT, also those that came since they were blocked. A further signal ends
@@ -68,12 +80,31 @@ impl Supervisor {
     /// # Errors
     /// The kernel refuses the thread.
     pub fn heed_signals(&self) -> io::Result<()> {
-        let teller = self.tell.clone();
+        self.heed(ENDING, None)
+    }
+
+    /// The same, and SIGHUP, which a daemon takes as a request to read its files anew, is told by [`Hangups`].
+    ///
+    /// # Errors
+    /// The kernel refuses the thread.
+    pub fn heed_hangups(&self) -> io::Result<Hangups> {
+        // One more while one is being acted on is enough: what is read then is new.
+        let (tell, hangups) = bounded(1);
+        self.heed(ENDING_AND_HANGUP, Some(tell))?;
+        Ok(Hangups(hangups))
+    }
+
+    fn heed(&self, signals: &[Signal], hangups: Option<Sender<()>>) -> io::Result<()> {
+        let (teller, signals) = (self.tell.clone(), set(signals));
         thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
                 let mut asked: Option<Instant> = None;
-                while let Ok(signal) = asking().wait() {
+                while let Ok(signal) = signals.wait() {
+                    if let (Signal::SIGHUP, Some(hangups)) = (signal, &hangups) {
+                        let _ = hangups.try_send(());
+                        continue;
+                    }
                     match asked {
                         None => {
                             asked = Some(Instant::now());
@@ -87,7 +118,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// SIGTERM and SIGINT do nothing, until [`Supervisor::heed_signals`] if that is called. For a process that another one ends: a
+    /// SIGTERM, SIGINT and SIGHUP do nothing, until [`Supervisor::heed_signals`] if that is called. For a process that another one ends: a
     /// terminal and a service manager send them to all processes of a group, and then the other one decides. To be called
     /// before the process has any other thread.
     ///
@@ -95,7 +126,7 @@ impl Supervisor {
     /// The kernel refuses the signal mask.
     pub fn without_signals() -> io::Result<Self> {
         // Kept from this thread and all that it starts.
-        asking().thread_block()?;
+        set(ENDING_AND_HANGUP).thread_block()?;
         Ok(Self::told())
     }
 
@@ -167,12 +198,24 @@ impl Supervisor {
     }
 }
 
+/// Each SIGHUP, one after the other; several before it is asked for are one.
+#[derive(Debug)]
+pub struct Hangups(Receiver<()>);
+
+impl Hangups {
+    /// Waits for the next; false if there can be none any more.
+    pub fn wait(&self) -> bool {
+        self.0.recv().is_ok()
+    }
+}
+
 /// The signals that ask for the end.
-fn asking() -> SigSet {
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGTERM);
-    signals.add(Signal::SIGINT);
-    signals
+const ENDING: &[Signal] = &[Signal::SIGTERM, Signal::SIGINT];
+/// The same, and the one that asks to read files anew.
+const ENDING_AND_HANGUP: &[Signal] = &[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+
+fn set(signals: &[Signal]) -> SigSet {
+    signals.iter().copied().collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! ```text
 //!  data packet                                        announcement
 //!  1 length, version, shape                           1 length, version, shape
-//!  2 epoch tag: a session that is known?              2 key id: a key that is known?
+//!  2 epoch tag: a session that is known?              2 key id: a key that is known, and not of the past?
 //!  3 replay window: seen before, too old?             3 epoch: older than the newest session's?
 //!  4 timestamp: between now - 300 s and now + 5 s,      same epoch: newer than the last announcement?
 //!    beyond the restart bound?                        4 timestamp: between now - 300 s and now + 5 s?
@@ -32,13 +32,15 @@ use qrng::packet::{Announcement, Content, Data, Datagram, Malformed};
 use qrng::replay::Replay;
 use qrng::report::{Kinds, Report};
 use qrng::session::{ROW, Refusal, SessionError};
+use std::collections::HashSet;
 use std::io;
+use std::time::Instant;
 
 mod reject;
 mod session;
 
 pub use reject::Reject;
-pub use session::SessionInfo;
+pub use session::{Destroyed, SessionInfo};
 
 /// How far a timestamp may lie in the past, in microseconds.
 pub const MAX_AGE_US: u64 = 300_000_000;
@@ -77,8 +79,8 @@ pub enum Admitted<'d> {
     },
     /// A collector's report.
     Report {
-        /// The pair of keys, and so the collector.
-        key_id: KeyId,
+        /// The pair of keys, or what names all those of its calendar ([`GatewayKey::series`]): and so the collector.
+        series: KeyId,
         /// The report.
         report: Report,
     },
@@ -218,7 +220,7 @@ impl Admit {
         if !data.crc_matches() {
             return Err(Reject::Crc);
         }
-        let key_id = known.opener.key_id();
+        let series = known.series;
         let plain = known.opener.open(data).map_err(|refusal| match refusal {
             Refusal::TooOld => Reject::TooOld,
             Refusal::TooFarAhead => Reject::TooFarAhead,
@@ -239,7 +241,7 @@ impl Admit {
             now_us,
             timestamp_us,
         });
-        content(plain, self.accept, key_id)
+        content(plain, self.accept, series)
     }
 
     fn announcement<'d>(
@@ -248,10 +250,7 @@ impl Admit {
         now_us: u64,
     ) -> Result<Admitted<'d>, Reject> {
         let timestamp_us = announcement.timestamp_us();
-        let slot = self
-            .sessions
-            .of_key(announcement.key_id())
-            .ok_or(Reject::UnknownKey)?;
+        let slot = self.sessions.of_key(announcement.key_id())?;
         let repeated = slot.is_repeated(announcement)?;
         check_freshness(timestamp_us, now_us)?;
         if !announcement.crc_matches() {
@@ -269,6 +268,7 @@ impl Admit {
                 _ => Reject::SessionRefused,
             })?;
             self.counts.lost += slot.replace(known);
+            self.sessions.find_live();
             self.counts.sessions += 1;
             Admitted::SessionStarted {
                 key_id: announcement.key_id(),
@@ -293,10 +293,27 @@ impl Admit {
         self.counts
     }
 
-    /// The session that was started last.
+    /// Makes `keys` the only ones, and `past` those of days that are over. The sessions of keys that stay go on.
+    pub fn install(&mut self, keys: Vec<GatewayKey>, past: HashSet<KeyId>) {
+        self.counts.lost += self.sessions.install(keys, past);
+    }
+
+    /// Destroys the keys of calendars whose day is over, with all that was derived from them, and tells which: when
+    /// [`MAX_AGE_US`] have passed since, and the collector's clock agrees or an hour has gone by on `now`.
+    pub fn destroy_past(&mut self, now_us: u64, now: Instant) -> Vec<Destroyed> {
+        let verified_us = self.verified.map(|v| v.timestamp_us);
+        let (destroyed, lost) = self.sessions.destroy_past(now_us, now, verified_us);
+        self.counts.lost += lost;
+        destroyed
+    }
+
+    /// The session that was started last, but for one of a day that has not begun.
     #[must_use]
     pub fn session(&self) -> Option<SessionInfo> {
-        self.sessions.infos().max_by_key(|info| info.started_us)
+        let now_us = self.last_verified_us().unwrap_or(0);
+        let begun = |info: &SessionInfo| info.day.is_none_or(|day| day.start_us() <= now_us);
+        let infos = self.sessions.infos();
+        infos.max_by_key(|info| (begun(info), info.started_us))
     }
 
     /// Every session that packets are taken from: at most two a key.
@@ -353,7 +370,7 @@ fn check_freshness(timestamp_us: u64, now_us: u64) -> Result<(), Reject> {
 }
 
 /// Reads the plaintext of a packet that is committed; wipes what is refused.
-fn content(plain: &mut [u8], accept: Kinds, key_id: KeyId) -> Result<Admitted<'_>, Reject> {
+fn content(plain: &mut [u8], accept: Kinds, series: KeyId) -> Result<Admitted<'_>, Reject> {
     let Some((&mut byte, bytes)) = plain.split_first_mut() else {
         return Err(Reject::UnknownContent);
     };
@@ -363,7 +380,7 @@ fn content(plain: &mut [u8], accept: Kinds, key_id: KeyId) -> Result<Admitted<'_
         }
         Some(Content::Bytes(_)) => Reject::SourceRefused,
         Some(Content::Report) => match Report::decode(bytes) {
-            Ok(report) => return Ok(Admitted::Report { key_id, report }),
+            Ok(report) => return Ok(Admitted::Report { series, report }),
             Err(_) => Reject::UnreadableReport,
         },
         None => Reject::UnknownContent,

@@ -5,15 +5,15 @@ mod stream;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use qrng::keys::GatewayKey;
 use qrng::report::Kinds;
 use qrng::units::Amount;
 use qrng_confine::Confinement;
-use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_secret, read_toml};
+use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_toml};
 use serde::Deserialize;
 
 use crate::buffer::Overflow;
 use crate::health::Testing;
+use crate::keyring::Loaded;
 use crate::stream::StreamConfig;
 
 use self::stream::RawStream;
@@ -35,7 +35,7 @@ pub struct Config {
     /// UDP address to receive on.
     pub listen: SocketAddr,
     /// Keys of the collectors that may feed this gateway.
-    pub keys: Vec<GatewayKey>,
+    pub keys: Loaded,
     /// Where the files appear; none: there is no mount, only the stream socket.
     pub mount: Option<PathBuf>,
     /// The stream socket, if there is one.
@@ -44,6 +44,8 @@ pub struct Config {
     pub mount_helper: Option<PathBuf>,
     /// Where the restart bound is kept.
     pub runtime_directory: PathBuf,
+    /// Where it is kept over a reboot; none: it is not.
+    pub state_directory: Option<PathBuf>,
     /// Kinds of noise source whose bytes are served.
     pub accept: Kinds,
     /// Seconds without a verified packet after which a waiting read fails; none: it waits.
@@ -73,6 +75,7 @@ struct Raw {
     mount_helper: Option<PathBuf>,
     #[serde(default = "default_runtime_directory")]
     runtime_directory: PathBuf,
+    state_directory: Option<PathBuf>,
     #[serde(default)]
     accept_simulated: bool,
     stall_limit: Option<u64>,
@@ -161,6 +164,8 @@ pub struct Environment {
     pub overflow: Option<String>,
     /// `QRNG_HMAC_SECRET_KEY`: replaces the pre-shared key of every key file.
     pub psk: Psk,
+    /// `STATE_DIRECTORY`, which a service manager sets: the state directory unless the file names one.
+    pub state_directory: Option<PathBuf>,
 }
 
 impl Environment {
@@ -171,6 +176,9 @@ impl Environment {
             buffer_size: get("QRNG_BUFFER_SIZE"),
             overflow: get("QRNG_BUFFER_OVERFLOW_POLICY"),
             psk: Psk::from_environment(),
+            // systemd.exec(5): several are separated by colons.
+            state_directory: get("STATE_DIRECTORY")
+                .and_then(|all| Some(PathBuf::from(all.split(':').next()?))),
         }
     }
 }
@@ -192,6 +200,9 @@ impl Config {
             format_args!("give an address and port, such as \"0.0.0.0:4790\" or \"[::]:4790\", instead of {:?}", raw.listen),
         );
         let keys = load_keys(file, &raw.keys, environment, &mut problems);
+        let state_directory = raw
+            .state_directory
+            .or_else(|| environment.state_directory.clone());
         let mount = (raw.mount != Path::new(NO_MOUNT)).then_some(raw.mount);
         check_mount(
             mount.as_deref(),
@@ -202,6 +213,7 @@ impl Config {
         let stream = raw.stream.map(|stream| stream.check(&mut problems));
         let paths = [
             ("mount", mount.as_ref()),
+            ("state-directory", state_directory.as_ref()),
             ("mount-helper", raw.mount_helper.as_ref()),
             ("runtime-directory", Some(&raw.runtime_directory)),
         ];
@@ -214,11 +226,21 @@ impl Config {
                 );
             }
         }
-        for (key, path) in [
-            ("runtime-directory", Some(&raw.runtime_directory)),
+        for (key, path, other) in [
+            (
+                "runtime-directory",
+                Some(&raw.runtime_directory),
+                "/run/qrng-gateway",
+            ),
+            (
+                "state-directory",
+                state_directory.as_ref(),
+                "/var/lib/qrng-gateway",
+            ),
             (
                 "stream.listen",
                 stream.as_ref().map(|stream| &stream.listen),
+                "/run/qrng-gateway",
             ),
         ] {
             let inside = mount
@@ -229,9 +251,16 @@ impl Config {
                 problems.add(
                     key,
                     "lies inside the mount",
-                    "choose a place outside it, such as /run/qrng-gateway",
+                    format_args!("choose a place outside it, such as {other}"),
                 );
             }
+        }
+        if state_directory.as_ref() == Some(&raw.runtime_directory) {
+            problems.add(
+                "state-directory",
+                "is the runtime directory, too",
+                "name another one, on a disk, such as /var/lib/qrng-gateway",
+            );
         }
         if let Some(s) = raw.stall_limit
             && !(1..=STALL_MAX_S).contains(&s)
@@ -272,6 +301,7 @@ impl Config {
                 stream,
                 mount_helper: raw.mount_helper,
                 runtime_directory: raw.runtime_directory,
+                state_directory,
                 accept,
                 stall_limit_s: raw.stall_limit,
                 allow_other: raw.allow_other,
@@ -312,7 +342,7 @@ fn load_keys(
     paths: &[PathBuf],
     environment: &Environment,
     problems: &mut Problems,
-) -> Vec<GatewayKey> {
+) -> Loaded {
     if paths.is_empty() {
         problems.add(
             "keys",
@@ -321,31 +351,16 @@ fn load_keys(
         );
     }
     let psk = environment.psk.check(problems);
-    let mut keys: Vec<GatewayKey> = Vec::new();
-    for path in paths.iter().map(|path| path_in(file, path)) {
-        let key = read_secret(&path)
-            .map_err(|e| e.to_string())
-            .and_then(|text| {
-                GatewayKey::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
-            });
-        let Some(key) = problems.keep("keys", key, "name a gateway key file made by `qrng keygen`")
-        else {
-            continue;
-        };
-        let key = match &psk {
-            Some(psk) => key.with_psk(psk.clone()),
-            None => key,
-        };
-        if keys.iter().any(|k| k.key_id() == key.key_id()) {
-            problems.add(
-                "keys",
-                format_args!("{} is there twice (key {})", path.display(), key.key_id()),
-                "name each key file once",
-            );
-        }
-        keys.push(key);
+    let mut loaded = Loaded::default();
+    for path in paths {
+        let added = loaded.add(path_in(file, path), psk.as_ref());
+        problems.keep(
+            "keys",
+            added,
+            "name each gateway key file made by `qrng keygen` once",
+        );
     }
-    keys
+    loaded
 }
 
 fn buffer_size(size: &Amount, environment: &Environment, problems: &mut Problems) -> Option<usize> {

@@ -2,7 +2,7 @@
 //!
 //! | Step | When | After it |
 //! |---|---|---|
-//! | privileges, files | before any other thread | no capability, no new ones; the runtime directory is all that can be opened |
+//! | privileges, files | before any other thread | no capability, no new ones; the runtime and the state directory, the configuration and the key files are all that can be opened |
 //! | system calls | when all threads have started | a list of calls; everything else kills the process: it connects to nobody and sends nobody anything |
 //!
 //! The calls are a list of what is allowed, as the collector's sender has it and unlike its reader: a gateway loads no driver
@@ -61,6 +61,7 @@ impl Extent {
 pub fn privileges_and_files(
     extent: &Extent,
     runtime_directory: &Path,
+    more: &[Allowed],
 ) -> Result<Option<u32>, ConfineError> {
     let refused = |step| Process::Gateway.refused(step);
     let keep = |mask| {
@@ -68,7 +69,10 @@ pub fn privileges_and_files(
             .map_err(StepError::Privileges)
             .map_err(refused)
     };
-    let own = files_of_others(runtime_directory);
+    let written = more.iter().filter(|more| more.access == Access::Own);
+    let own = written.fold(files_of_others(runtime_directory), |own, more| {
+        own | files_of_others(&more.path)
+    });
     match extent {
         Extent::Fusermount => Ok(None),
         Extent::Mounting => keep(SYS_ADMIN | own).map(|()| None),
@@ -78,6 +82,7 @@ pub fn privileges_and_files(
                 path: runtime_directory.to_owned(),
                 access: Access::Own,
             }];
+            allowed.extend_from_slice(more);
             allowed.extend(kept.iter().map(|point| Allowed {
                 path: point.clone(),
                 access: Access::Read,
@@ -85,6 +90,35 @@ pub fn privileges_and_files(
             files::allow(&allowed, false).map(Some).map_err(refused)
         }
     }
+}
+
+/// What it may open beside the runtime directory: the state directory; the directories of the configuration and of the key
+/// files, to read, because there may be new files at the next SIGHUP; and calendars, of which it erases keys. Of a key
+/// file the path comes with whether it is a calendar.
+pub fn beyond(
+    state_directory: Option<&Path>,
+    configuration: &Path,
+    keys: &[(PathBuf, bool)],
+) -> Vec<Allowed> {
+    let allowed = |path: &Path, access| Allowed {
+        path: path.to_owned(),
+        access,
+    };
+    let mut more: Vec<_> = state_directory
+        .map(|directory| allowed(directory, Access::Own))
+        .into_iter()
+        .collect();
+    let files = keys.iter().map(|(path, _)| path.as_path());
+    for file in std::iter::once(configuration).chain(files) {
+        let directory = file.parent().filter(|path| !path.as_os_str().is_empty());
+        let directory = directory.unwrap_or(Path::new("."));
+        if more.iter().all(|more| more.path != directory) {
+            more.push(allowed(directory, Access::Read));
+        }
+    }
+    let calendars = keys.iter().filter(|(_, is_calendar)| *is_calendar);
+    more.extend(calendars.map(|(path, _)| allowed(path, Access::Own)));
+    more
 }
 
 /// The capability that root uses without knowing it where the directory is another user's.
@@ -134,6 +168,11 @@ fn of_gateway(extent: &Extent, socket: RawFd, stream: Option<RawFd>) -> Result<R
             libc::SYS_unlinkat,
             libc::SYS_renameat,
             libc::SYS_renameat2,
+            // What is on a disk: the bound for the next boot, and keys that are erased where they lie.
+            libc::SYS_pwrite64,
+            libc::SYS_fsync,
+            // Whose a key file is.
+            libc::SYS_geteuid,
             // Memory that is locked, and let go under pressure.
             libc::SYS_mlock,
             libc::SYS_munlock,
@@ -175,7 +214,7 @@ fn of_gateway(extent: &Extent, socket: RawFd, stream: Option<RawFd>) -> Result<R
         accepting(&mut rules, listener)?;
     }
     if *extent == Extent::Mounting {
-        allow_all(&mut rules, &[libc::SYS_umount2, libc::SYS_geteuid]);
+        allow_all(&mut rules, &[libc::SYS_umount2]);
     }
     Ok(rules)
 }

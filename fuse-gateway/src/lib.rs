@@ -8,6 +8,7 @@
 //!                      commit        latch
 //!                        │             │                                        └──> stream (Unix socket) ──> consumers
 //!                      link: counters, session, sources ──> status (file), watch (log, rates, cleared alarms)
+//!                      keyring: keys of the day ─────────> watch (erased on file), reload (SIGHUP)
 //! ```
 //!
 //! Before the first packet is admitted the process is confined ([`confine`]).
@@ -25,6 +26,7 @@ pub mod counters;
 pub mod handover;
 pub mod health;
 pub mod kernel;
+pub mod keyring;
 pub mod link;
 pub mod receive;
 pub mod status;
@@ -35,7 +37,7 @@ pub mod watch;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, OnceLock};
@@ -44,18 +46,18 @@ use std::time::Instant;
 use anyhow::Context;
 use log::{error, info, warn};
 use nix::unistd::{getegid, geteuid};
-use qrng::keys::GatewayKey;
 use qrng_confine::{Confinement, Process};
 use qrng_daemon::descriptors::handed_over;
-use qrng_daemon::{Ending, Manager, Progress, Supervisor, prefer_throughput};
+use qrng_daemon::{Ending, Hangups, Manager, Progress, Supervisor, prefer_throughput};
 
 use crate::admit::{Admit, AdvanceBound};
-use crate::bound::{BoundFile, StartBound};
+use crate::bound::{BoundFile, Durable, StartBound};
 use crate::buffer::Buffer;
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::confine::Extent;
 use crate::health::{ClearRequest, Health};
 use crate::kernel::{Handed, LoopEnd, Mount, MountOptions};
+use crate::keyring::Keyring;
 use crate::link::Link;
 use crate::receive::{Output, Receiver, now_us};
 use crate::status::{Confined, Status};
@@ -65,12 +67,26 @@ use crate::tree::Tree;
 /// The name under which the service manager keeps the mount's connection for the next run.
 const KEPT: &str = "mount";
 
+/// Where the keys are read anew when SIGHUP asks for that.
+#[derive(Debug)]
+pub struct Reload {
+    /// The configuration file.
+    pub file: PathBuf,
+    /// The process's environment.
+    pub environment: Environment,
+}
+
 /// Runs the gateway until a signal asks it to end, or a part of it fails.
 ///
 /// # Errors
 /// Something that cannot be set up: the text says what and how to mend it. Nothing is left behind.
-pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> {
-    let keys = names(&config.keys);
+pub fn run(
+    mut config: Config,
+    supervisor: &Supervisor,
+    reload: Reload,
+) -> anyhow::Result<ExitCode> {
+    let keys = config.keys.names(now_us());
+    let keyring = Arc::new(Keyring::new(std::mem::take(&mut config.keys)));
     // Connected before this process may not connect any more.
     let manager = Manager::from_environment().context("NOTIFY_SOCKET cannot be used")?;
     let progress = Arc::new(Progress::default());
@@ -78,7 +94,8 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
     // The socket comes first: it is what a second gateway on this host is refused by, and once it
     // is ours no earlier run can accept anything any more.
     let socket = receive::open(config.listen, config.receive_buffer)?;
-    let mut bound = BoundFile::open(&config.runtime_directory)?;
+    let durable = durable(config.state_directory.as_deref())?;
+    let mut bound = BoundFile::open(&config.runtime_directory, durable.clone())?;
     let start = bound.load(now_us())?;
     tell_bound(start);
     if let StartBound::Fresh(bound_us) = start {
@@ -86,7 +103,7 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         // failure is told by the file itself, and refuses every packet until it is mended.
         let _ = bound.advance(bound_us);
     }
-    let status = Arc::new(status(&config)?);
+    let status = Arc::new(status(&config, &keyring, durable.clone())?);
     let document = Arc::clone(&status);
     let tree = Arc::new(Tree::new(
         Arc::clone(&status.buffer),
@@ -111,8 +128,9 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         stream: stream.as_ref().map(|stream| stream.as_fd().as_raw_fd()),
     };
     // Before any other thread, because the threads inherit what confines this one.
-    status.confined.set(confining.begin(&config)?).ok();
-    supervisor.heed_signals()?;
+    let confined = confining.begin(&config, &keyring, &reload)?;
+    status.confined.set(confined).ok();
+    let hangups = supervisor.heed_hangups()?;
     if let Some(mount) = &mut mount {
         mount.serve()?;
     }
@@ -122,7 +140,8 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         supervisor.spawn("stream", move || server.run())?;
     }
 
-    let admit = Admit::new(config.keys, start.micros(), config.accept);
+    // Its keys come from the keyring.
+    let admit = Admit::new(Vec::new(), start.micros(), config.accept);
     qrng::wipe_stack();
     let output = Output {
         health: Arc::clone(&status.health),
@@ -134,6 +153,7 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         bound,
         output,
         Arc::clone(&status.link),
+        Arc::clone(&keyring),
         progress.stage("receive"),
     );
     let (go, confined) = channel();
@@ -143,6 +163,7 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         confined.recv()?;
         receiver.run()
     })?;
+    supervisor.spawn("reload", move || reload.run(&hangups, &keyring))?;
     supervisor.spawn("watch", move || watch::run(&status, &tree))?;
     let manager = Arc::new(manager);
     supervisor.feed_watchdog(&manager, progress)?;
@@ -166,6 +187,9 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
             ExitCode::FAILURE
         }
     };
+    if let Some(durable) = durable {
+        durable.settle();
+    }
     drop(file);
     if let Some(Err(e)) = mount.map(Mount::stop) {
         error!("{e}");
@@ -175,7 +199,11 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
 }
 
 /// What the status document tells of, the tests and the buffer among it.
-fn status(config: &Config) -> anyhow::Result<Status> {
+fn status(
+    config: &Config,
+    keyring: &Arc<Keyring>,
+    durable: Option<Arc<Durable>>,
+) -> anyhow::Result<Status> {
     let buffer = Buffer::new(config.buffer_size, config.overflow).with_context(|| {
         format!(
             "no memory for a buffer of {} bytes; set `buffer.size` lower",
@@ -191,6 +219,8 @@ fn status(config: &Config) -> anyhow::Result<Status> {
         buffer,
         health: Arc::new(health),
         rates: Arc::default(),
+        keyring: Arc::clone(keyring),
+        durable,
         stream: config.stream.is_some().then(Arc::<StreamCounters>::default),
         stall_limit_s: config.stall_limit_s,
         confined: OnceLock::new(),
@@ -226,7 +256,12 @@ struct Confining {
 
 impl Confining {
     /// Before the process has any other thread.
-    fn begin(&self, config: &Config) -> anyhow::Result<Confined> {
+    fn begin(
+        &self,
+        config: &Config,
+        keyring: &Keyring,
+        reload: &Reload,
+    ) -> anyhow::Result<Confined> {
         if self.wanted == Confinement::OffInsecure {
             Process::Gateway.tell_off();
             return Ok(Confined {
@@ -235,7 +270,12 @@ impl Confining {
             });
         }
         let directory = &config.runtime_directory;
-        let landlock = confine::privileges_and_files(&self.extent, directory)?;
+        let more = confine::beyond(
+            config.state_directory.as_deref(),
+            &reload.file,
+            &keyring.files(),
+        );
+        let landlock = confine::privileges_and_files(&self.extent, directory, &more)?;
         match (&self.extent, landlock) {
             (Extent::Whole(_), Some(version)) => {
                 info!("confined, with version {version} of Landlock");
@@ -264,9 +304,34 @@ impl Confining {
     }
 }
 
-fn names(keys: &[GatewayKey]) -> String {
-    let names: Vec<_> = keys.iter().map(|key| key.key_id().to_string()).collect();
-    names.join(", ")
+impl Reload {
+    /// Reads the key files anew at each SIGHUP. What cannot be used changes nothing.
+    fn run(self, hangups: &Hangups, keyring: &Keyring) -> anyhow::Result<()> {
+        while hangups.wait() {
+            match Config::load(&self.file, &self.environment) {
+                Ok(config) => {
+                    let names = config.keys.names(now_us());
+                    keyring.replace(config.keys);
+                    info!("SIGHUP: keys {names}; other settings need a restart");
+                }
+                Err(e) => error!("SIGHUP: the keys stay as they were: {e}"),
+            }
+            qrng::wipe_stack();
+        }
+        anyhow::bail!("nobody listens for SIGHUP any more")
+    }
+}
+
+/// The restart bound on disk.
+fn durable(directory: Option<&Path>) -> anyhow::Result<Option<Arc<Durable>>> {
+    let Some(directory) = directory else {
+        warn!(
+            "no state-directory: after a reboot with a clock that is behind, packets recorded before could be accepted again; \
+             set state-directory = \"/var/lib/qrng-gateway\""
+        );
+        return Ok(None);
+    };
+    Ok(Some(Arc::new(Durable::open(directory)?)))
 }
 
 /// The mount: the one that was kept from the last run, one that the helper makes, or one's own.
@@ -346,18 +411,23 @@ fn prepare_directory(path: &Path) -> anyhow::Result<()> {
 }
 
 fn tell_bound(start: StartBound) {
+    let ahead_s = start.micros().saturating_sub(now_us()) / 1_000_000;
     match start {
-        StartBound::Kept(bound_us) => {
-            let ahead_s = bound_us.saturating_sub(now_us()) / 1_000_000;
-            if ahead_s > 10 {
-                warn!(
-                    "packets are refused for {ahead_s} s: the last run accepted later ones, so the clock was set back; \
-                     set it right, or wait"
-                );
-            }
-        }
+        StartBound::Kept(_) if ahead_s > 10 => warn!(
+            "packets are refused for {ahead_s} s: the last run accepted later ones, so the clock was set back; \
+             set it right, or wait"
+        ),
+        StartBound::Stored(_) if ahead_s > 60 => warn!(
+            "packets are refused until the clock has gone on by {ahead_s} s: before the reboot later ones were accepted, so it \
+             is behind; set it right"
+        ),
+        StartBound::Stored(_) if ahead_s > 0 => info!(
+            "packets are refused for {ahead_s} s: before the reboot some may have been accepted that far ahead"
+        ),
+        StartBound::Kept(_) | StartBound::Stored(_) => {}
         StartBound::Fresh(_) => info!(
-            "first start since boot: packets stamped within the next 5 s are refused, because an earlier run may have accepted them"
+            "first start, as far as is known: packets stamped within the next 5 s are refused, because an earlier run may have \
+             accepted them"
         ),
     }
 }

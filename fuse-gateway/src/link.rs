@@ -1,5 +1,6 @@
 //! What is known of the link: written by the receiving thread, read by everyone else.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -85,12 +86,19 @@ impl Link {
         told.skew_us = skew_us;
     }
 
-    /// Notes a verified report of the collector that has the key `key_id`.
+    /// Notes a verified report of the collector whose key this is, or the calendar of it.
     pub fn set_report(&self, key_id: KeyId, report: Report, now: Instant) {
         let mut told = self.told();
         // As many as there are keys, so a few.
         told.reports.retain(|(known, _, _)| *known != key_id);
         told.reports.push((key_id, report, now));
+    }
+
+    /// Forgets the reports of collectors whose keys are gone.
+    pub fn keep_reports_of(&self, collectors: &HashSet<KeyId>) {
+        let mut told = self.told();
+        told.reports
+            .retain(|(known, _, _)| collectors.contains(known));
     }
 
     /// What arrived last.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use log::{error, info, warn};
 use qrng_daemon::{DaemonArgs, Supervisor, init_log, protect_memory};
+use qrng_gateway::Reload;
 use qrng_gateway::args::GatewayArgs;
 use qrng_gateway::config::{Config, Environment};
 
@@ -27,11 +28,16 @@ fn start(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
     if let Err(e) = protect_memory() {
         warn!("keys and entropy could end up in a core dump: {e}");
     }
-    let config = Config::load(&args.config, &Environment::read())?;
+    let environment = Environment::read();
+    let config = Config::load(&args.config, &environment)?;
     qrng::wipe_stack();
     if args.check {
         info!("{} is valid", args.config.display());
         return Ok(ExitCode::SUCCESS);
     }
-    qrng_gateway::run(config, &supervisor)
+    let reload = Reload {
+        file: args.config.clone(),
+        environment,
+    };
+    qrng_gateway::run(config, &supervisor, reload)
 }

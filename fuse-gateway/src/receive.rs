@@ -7,7 +7,7 @@ use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use log::{info, warn};
 use nix::errno::Errno;
@@ -22,6 +22,7 @@ use crate::admit::{Admit, Admitted, Reject};
 use crate::bound::BoundFile;
 use crate::buffer::Buffer;
 use crate::health::Health;
+use crate::keyring::Keyring;
 use crate::link::Link;
 
 /// Messages taken by one system call.
@@ -29,6 +30,9 @@ const BATCH: usize = 8;
 
 /// Room for one message: the largest UDP payload, or a train of datagrams.
 const MESSAGE: usize = 65_536;
+
+/// How often the keys are looked at: new ones, and those of days that are over.
+const KEYS_EVERY: Duration = Duration::from_millis(500);
 
 /// Opens the gateway's one socket.
 ///
@@ -52,6 +56,7 @@ pub fn open(listen: SocketAddr, receive_buffer: usize) -> anyhow::Result<UdpSock
         warn!("the kernel does not join datagrams (UDP_GRO: {e}): receiving costs more CPU time");
     }
     setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+    socket.set_read_timeout(Some(KEYS_EVERY))?;
     Ok(socket)
 }
 
@@ -86,6 +91,9 @@ pub struct Receiver {
     bound: BoundFile,
     output: Output,
     link: Arc<Link>,
+    keyring: Arc<Keyring>,
+    /// When the keys were looked at.
+    looked: Option<Instant>,
     pulse: Pulse,
     /// The kernel's drop counter at the last look: it counts from the socket's start and wraps.
     dropped: u32,
@@ -99,6 +107,7 @@ impl Receiver {
         bound: BoundFile,
         output: Output,
         link: Arc<Link>,
+        keyring: Arc<Keyring>,
         pulse: Pulse,
     ) -> Self {
         Self {
@@ -107,6 +116,8 @@ impl Receiver {
             bound,
             output,
             link,
+            keyring,
+            looked: None,
             pulse,
             dropped: 0,
         }
@@ -119,9 +130,10 @@ impl Receiver {
     pub fn run(mut self) -> anyhow::Result<()> {
         let mut memory = vec![0; BATCH * MESSAGE];
         loop {
+            self.look_at_keys();
             let trains = match self.receive(&mut memory) {
                 Ok(trains) => trains,
-                Err(Errno::EINTR) => continue,
+                Err(Errno::EINTR | Errno::EAGAIN) => continue,
                 Err(e) => anyhow::bail!("receiving from the UDP socket: {e}"),
             };
             self.pulse.works();
@@ -144,7 +156,29 @@ impl Receiver {
         }
     }
 
-    /// Waits for messages; answers each one's length and the length of the datagrams it is made
+    /// Installs new keys, and destroys those of days that are over.
+    fn look_at_keys(&mut self) {
+        let now = Instant::now();
+        if self
+            .looked
+            .is_some_and(|at| now.duration_since(at) < KEYS_EVERY)
+        {
+            return;
+        }
+        self.looked = Some(now);
+        if let Some((keys, past)) = self.keyring.take_new() {
+            let series = keys.iter().map(|key| key.series()).collect();
+            self.admit.install(keys, past);
+            self.link.keep_reports_of(&series);
+            self.tell_session();
+        }
+        let destroyed = self.admit.destroy_past(now_us(), now);
+        if !destroyed.is_empty() {
+            self.keyring.destroyed(destroyed);
+        }
+    }
+
+    /// Waits for messages, for a while; answers each one's length and the length of the datagrams it is made
     /// of, 0 and 0 where there was none.
     fn receive(&mut self, memory: &mut [u8]) -> Result<[(usize, usize); BATCH], Errno> {
         // The headers are made anew each time: nix does not restore the room for control
@@ -209,9 +243,9 @@ impl Receiver {
                 qrng::wipe(bytes);
                 self.link.verified(now, kinds);
             }
-            Ok(Admitted::Report { key_id, report }) => {
+            Ok(Admitted::Report { series, report }) => {
                 counters.reports.add(1);
-                self.link.set_report(key_id, report, now);
+                self.link.set_report(series, report, now);
             }
             Ok(Admitted::Announced) => {
                 counters.announcements.add(1);

@@ -10,9 +10,12 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::admit::{Reject, SKEW_ALARM_US};
+use crate::bound::Durable;
 use crate::buffer::{Buffer, Counts, Overflow};
 use crate::health::{self, ClearRequest, Health};
+use crate::keyring::Keyring;
 use crate::link::{Link, Told};
+use crate::receive::now_us;
 use crate::stream::StreamCounters;
 use crate::watch::Rates;
 
@@ -31,6 +34,10 @@ pub struct Status {
     pub clear_request: ClearRequest,
     /// Rates of the last second.
     pub rates: Arc<Rates>,
+    /// The key files.
+    pub keyring: Arc<Keyring>,
+    /// The restart bound on disk, if there is one.
+    pub durable: Option<Arc<Durable>>,
     /// What the stream socket has counted, if there is one.
     pub stream: Option<Arc<StreamCounters>>,
     /// After how many seconds of silence waiting reads fail.
@@ -99,8 +106,10 @@ impl Status {
                 "socket_drops": counters.socket_drops.get(),
             },
             "rejected": rejected,
+            "keys": self.keyring.told(now_us()),
             "session": told.session.as_ref().map(|s| json!({
                 "key_id": s.key_id.to_string(),
+                "day": s.day.map(|day| day.to_string()),
                 "epoch": s.epoch,
                 "slot": s.slot,
             })),
@@ -171,6 +180,7 @@ impl Status {
                 self.quiet().as_secs()
             ));
             reasons.extend(self.refused_for_their_time());
+            reasons.extend(self.refused_for_their_key());
         }
         if let Some(skew_us) = told.skew_us
             && skew_us.unsigned_abs() > SKEW_ALARM_US
@@ -180,6 +190,7 @@ impl Status {
                 skew_us / 1_000_000
             ));
         }
+        reasons.extend(self.keyring.reasons(now_us()));
         if health.latch.is_some() {
             return ("latched", reasons);
         }
@@ -209,25 +220,40 @@ impl Status {
     /// A clock that is far off shows in what is refused alone, as nothing is verified then. Nobody
     /// vouches for those timestamps, so it is a hint.
     fn refused_for_their_time(&self) -> Option<String> {
-        let refused: Vec<_> = self
-            .link
-            .counters
-            .rejected()
-            .filter(|(reason, n)| is_about_time(*reason) && *n > 0)
+        let refused = self.refused(is_about_time)?;
+        Some(format!(
+            "datagrams were refused for their time ({refused}): compare the clocks of both hosts"
+        ))
+    }
+
+    /// Keys that the two hosts do not share show in the same way.
+    fn refused_for_their_key(&self) -> Option<String> {
+        let refused = self.refused(is_about_keys)?;
+        Some(format!(
+            "announcements were refused for their key ({refused}): the collector's key file is not the one that belongs to this \
+             gateway's, or one of the clocks is on another day"
+        ))
+    }
+
+    /// What was refused for these reasons, counted, if anything was.
+    fn refused(&self, is_wanted: fn(Reject) -> bool) -> Option<String> {
+        let rejected = self.link.counters.rejected();
+        let refused: Vec<_> = rejected
+            .filter(|(reason, n)| is_wanted(*reason) && *n > 0)
             .map(|(reason, n)| format!("{n} {}", reason.name()))
             .collect();
-        (!refused.is_empty()).then(|| {
-            format!(
-                "datagrams were refused for their time ({}): compare the clocks of both hosts",
-                refused.join(", ")
-            )
-        })
+        (!refused.is_empty()).then(|| refused.join(", "))
     }
 }
 
 /// Whether a datagram refused for this may mean that a clock is wrong.
 pub fn is_about_time(reason: Reject) -> bool {
     matches!(reason, Reject::Expired | Reject::Future)
+}
+
+/// Whether an announcement refused for this may mean that the two hosts have different keys.
+pub fn is_about_keys(reason: Reject) -> bool {
+    matches!(reason, Reject::UnknownKey | Reject::PastKey)
 }
 
 /// The collectors' sources as they reported them, with the key and the age of the report. What they say of health may be

@@ -40,6 +40,10 @@ pub fn run(status: &Status, tree: &Tree) -> anyhow::Result<()> {
         thread::sleep(PERIOD);
         status.health.tick(now_us());
         status.clear_request.look(&status.health);
+        status.keyring.erase();
+        if let Some(durable) = &status.durable {
+            durable.keep_ahead();
+        }
         tree.set_stalled(status.stalled() || status.source_latched());
         for line in watch.look(status, Instant::now()) {
             match line {
@@ -62,6 +66,8 @@ struct Watch {
     served: u64,
     silent: bool,
     skewed: bool,
+    /// What was told of the keys.
+    keys: Vec<String>,
     summed: Instant,
     rejected: Vec<u64>,
     lost: u64,
@@ -78,6 +84,7 @@ impl Watch {
             served: counts.served,
             silent: false,
             skewed: false,
+            keys: Vec::new(),
             summed: now,
             rejected: status.link.counters.rejected().map(|(_, n)| n).collect(),
             lost: 0,
@@ -91,6 +98,7 @@ impl Watch {
         self.measure(&status.buffer, &status.rates, now);
         self.silence(status, &mut lines);
         self.skew(&status.link, &mut lines);
+        self.keys(status, &mut lines);
         if now.duration_since(self.summed) >= SUMMARY {
             self.summed = now;
             self.summary(&status.link, &status.buffer, &mut lines);
@@ -137,6 +145,14 @@ impl Watch {
             lines.push(Line::Info("the clocks agree again".into()));
         }
         self.skewed = skewed;
+    }
+
+    /// Each day anew if a calendar ends soon. What cannot be erased is told by the keyring.
+    fn keys(&mut self, status: &Status, lines: &mut Vec<Line>) {
+        let few = status.keyring.few_days(now_us());
+        let new = few.iter().filter(|few| !self.keys.contains(few));
+        lines.extend(new.cloned().map(Line::Warn));
+        self.keys = few;
     }
 
     fn summary(&mut self, link: &Link, buffer: &Buffer, lines: &mut Vec<Line>) {
@@ -198,6 +214,7 @@ mod tests {
     use crate::admit::Reject;
     use crate::buffer::Overflow;
     use crate::health::{ClearRequest, Health, Testing};
+    use crate::keyring::{Keyring, Loaded};
     use qrng::report::{Kind, Kinds};
 
     fn status(started: Instant, stall_limit_s: Option<u64>) -> Status {
@@ -212,6 +229,8 @@ mod tests {
             clear_request: ClearRequest::new(directory),
             buffer,
             rates: Rates::default().into(),
+            keyring: Keyring::new(Loaded::default()).into(),
+            durable: None,
             stream: None,
             stall_limit_s,
             confined: std::sync::OnceLock::new(),

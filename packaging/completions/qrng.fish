@@ -37,6 +37,8 @@ complete -c qrng -n "__fish_qrng_needs_command" -f -a "demo" -d 'Run a collector
 complete -c qrng -n "__fish_qrng_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c qrng -n "__fish_qrng_using_subcommand keygen" -l out -d 'Directory to write into' -r -F
 complete -c qrng -n "__fish_qrng_using_subcommand keygen" -l name -d 'First part of both file names: letters, digits, `-`, `_` and `.`' -r
+complete -c qrng -n "__fish_qrng_using_subcommand keygen" -l days -d 'Make a calendar instead: a key for each of so many days, which the gateway destroys when they are over' -r
+complete -c qrng -n "__fish_qrng_using_subcommand keygen" -l from -d 'First day of the calendar, as YYYY-MM-DD in UTC [default: today]' -r
 complete -c qrng -n "__fish_qrng_using_subcommand keygen" -s h -l help -d 'Print help'
 complete -c qrng -n "__fish_qrng_using_subcommand status" -l mount -d 'Directory where the gateway\'s files are mounted' -r -F
 complete -c qrng -n "__fish_qrng_using_subcommand status" -l collector-runtime -d 'The collector\'s runtime directory' -r -F

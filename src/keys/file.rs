@@ -13,24 +13,80 @@ pub(super) struct Entries {
 }
 
 /// An entry's line number and value.
-type Entry<'t> = Option<(usize, &'t str)>;
+type Value<'t> = Option<(usize, &'t str)>;
+
+/// A line of a key file that is neither empty nor a comment, without the spaces around it.
+pub(super) struct Entry<'t> {
+    /// From 1.
+    pub number: usize,
+    pub text: &'t str,
+    /// Where the text begins in the file, in bytes.
+    pub start: usize,
+}
+
+impl<'t> Entry<'t> {
+    /// Its name and its value.
+    pub fn entry(&self) -> Option<(&'t str, &'t str)> {
+        entry(self.text)
+    }
+}
+
+/// The lines of a key file.
+pub(super) struct Lines<'t> {
+    text: &'t str,
+    /// Where the next line begins.
+    start: usize,
+    number: usize,
+}
+
+impl<'t> Lines<'t> {
+    pub fn of(text: &'t str) -> Self {
+        Lines {
+            text,
+            start: 0,
+            number: 0,
+        }
+    }
+}
+
+impl<'t> Iterator for Lines<'t> {
+    type Item = Entry<'t>;
+
+    fn next(&mut self) -> Option<Entry<'t>> {
+        loop {
+            let rest = self
+                .text
+                .get(self.start..)
+                .filter(|rest| !rest.is_empty())?;
+            let line = rest.split_inclusive('\n').next()?;
+            let start = self.start + (line.len() - line.trim_start().len());
+            let text = line.trim();
+            self.start += line.len();
+            self.number += 1;
+            if !text.is_empty() && !text.starts_with('#') {
+                let number = self.number;
+                return Some(Entry {
+                    number,
+                    text,
+                    start,
+                });
+            }
+        }
+    }
+}
 
 pub(super) fn parse(text: &str, wanted: Role) -> Result<Entries, KeyError> {
-    let mut lines = text
-        .lines()
-        .enumerate()
-        .map(|(i, line)| (i + 1, line.trim()))
-        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-
+    let mut lines = Lines::of(text);
     let first = lines.next();
-    let line = first.map_or(1, |(line, _)| line);
-    if first.and_then(|(_, text)| entry(text)) != Some(("format", FORMAT)) {
+    let line = first.as_ref().map_or(1, |line| line.number);
+    if first.and_then(|line| line.entry()) != Some(("format", FORMAT)) {
         return Err(KeyError::Format { line });
     }
-    let (mut role, mut id, mut psk): (Entry, Entry, Entry) = (None, None, None);
-    let mut keys: [(Role, Entry); 2] = [(Role::Gateway, None), (Role::Collector, None)];
-    for (line, text) in lines {
-        let (name, value) = entry(text).ok_or(KeyError::Line { line })?;
+    let (mut role, mut id, mut psk): (Value, Value, Value) = (None, None, None);
+    let mut keys: [(Role, Value); 2] = [(Role::Gateway, None), (Role::Collector, None)];
+    for entry in lines {
+        let line = entry.number;
+        let (name, value) = entry.entry().ok_or(KeyError::Line { line })?;
         let (name, slot) = match name {
             "role" => ("role", &mut role),
             "key-id" => ("key-id", &mut id),
@@ -77,7 +133,7 @@ fn entry(line: &str) -> Option<(&str, &str)> {
     Some((name, value.trim()))
 }
 
-fn check_role(role: Entry, wanted: Role) -> Result<(), KeyError> {
+pub(super) fn check_role(role: Value, wanted: Role) -> Result<(), KeyError> {
     let (line, name) = role.ok_or(KeyError::Missing { name: "role" })?;
     let found = [Role::Gateway, Role::Collector]
         .into_iter()
@@ -89,7 +145,7 @@ fn check_role(role: Entry, wanted: Role) -> Result<(), KeyError> {
     Ok(())
 }
 
-fn read_entries(id: Entry, key: Entry, psk: Entry, role: Role) -> Result<Entries, KeyError> {
+fn read_entries(id: Value, key: Value, psk: Value, role: Role) -> Result<Entries, KeyError> {
     let mut entries = Entries {
         id: KeyId([0; 4]),
         key: Zeroizing::new(vec![0; role.key_len()]),
@@ -106,7 +162,7 @@ fn read_entries(id: Entry, key: Entry, psk: Entry, role: Role) -> Result<Entries
     Ok(entries)
 }
 
-fn read_entry(entry: Entry, name: &'static str, out: &mut [u8]) -> Result<(), KeyError> {
+fn read_entry(entry: Value, name: &'static str, out: &mut [u8]) -> Result<(), KeyError> {
     let (line, value) = entry.ok_or(KeyError::Missing { name })?;
     let digits = out.len() * 2;
     read_hex(value, out).ok_or(KeyError::Hex { line, name, digits })
@@ -142,9 +198,7 @@ pub(super) fn write(role: Role, id: KeyId, key: &[u8], psk: &[u8; PSK_LEN]) -> Z
     let hex = |text: &mut String, name: &str, bytes: &[u8]| {
         text.push_str(name);
         text.push(' ');
-        for byte in bytes {
-            let _ = write!(text, "{byte:02x}");
-        }
+        write_hex(text, bytes);
         text.push('\n');
     };
     let _ = write!(
@@ -155,4 +209,13 @@ pub(super) fn write(role: Role, id: KeyId, key: &[u8], psk: &[u8; PSK_LEN]) -> Z
     hex(&mut text, role.key_name(), key);
     hex(&mut text, "psk", psk);
     text
+}
+
+/// Appends the bytes as hexadecimal digits.
+pub(super) fn write_hex(text: &mut String, bytes: &[u8]) {
+    use std::fmt::Write;
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
 }

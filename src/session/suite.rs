@@ -52,7 +52,7 @@ pub(super) fn receive(
     encapsulation: &[u8],
 ) -> Result<Secret, SessionError> {
     let id = key.key_id();
-    let psk = PskBundle::new(&*key.psk, &id.0).map_err(|_| SessionError::Kem)?;
+    let psk = PskBundle::new(&**key.psk, &id.0).map_err(|_| SessionError::Kem)?;
     let private = key.private().ok_or(SessionError::Kem)?;
     let encapsulation = Deserializable::from_bytes(encapsulation).map_err(|_| SessionError::Kem)?;
     let context = hpke::setup_receiver::<ExportOnlyAead, HkdfSha256, XWing>(

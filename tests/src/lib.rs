@@ -21,6 +21,7 @@ pub mod processes;
 pub mod python;
 pub mod relay;
 pub mod runs;
+pub mod shifted;
 pub mod shim;
 pub mod tap;
 pub mod vm;

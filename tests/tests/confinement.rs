@@ -36,6 +36,7 @@ fn what_the_sender_needs_goes_on() {
         "memory",
         "allocate",
         "sleep",
+        "change-day",
     ];
     all("sender", &calls, &Fate::Worked);
 }

@@ -125,11 +125,12 @@ impl World {
             .as_micros() as u64;
         write(&gateway_runtime.join("bound"), &now.to_be_bytes())?;
         let gateway = format!(
-            "listen = \"127.0.0.1:{port}\"\nkeys = [{key}]\nmount = {mount}\nruntime-directory = {runtime}\naccept-simulated = true\n",
+            "listen = \"127.0.0.1:{port}\"\nkeys = [{key}]\nmount = {mount}\nruntime-directory = {runtime}\nstate-directory = {state}\naccept-simulated = true\n",
             port = self.port,
             key = quoted(&pair.gateway)?,
             mount = quoted(&self.mount)?,
             runtime = quoted(&gateway_runtime)?,
+            state = quoted(&private("gateway-state")?)?,
         );
         write(&self.gateway_config, gateway.as_bytes())?;
         let collector = format!(

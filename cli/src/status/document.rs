@@ -28,6 +28,8 @@ pub struct Gateway {
     pub packets: Packets,
     /// Datagrams refused, by reason, since the start.
     pub rejected: BTreeMap<String, u64>,
+    /// The key files.
+    pub keys: Vec<KeyFile>,
     /// The session in use.
     pub session: Option<Session>,
     /// The noise sources the collector reports.
@@ -138,6 +140,22 @@ pub struct Session {
     pub epoch: u64,
     /// Which of the collector's gateways we are.
     pub slot: Option<u64>,
+}
+
+/// A key file of the gateway.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct KeyFile {
+    /// Where it is.
+    pub file: String,
+    /// Today's key.
+    pub key_id: Option<String>,
+    /// The last day of a calendar.
+    pub last_day: Option<String>,
+    /// Days after today that there are keys for; less than 0 if there is none for today.
+    pub days_left: Option<i64>,
+    /// Keys of past days that have been destroyed.
+    pub destroyed: u64,
 }
 
 /// A noise source.
@@ -318,6 +336,10 @@ pub struct Destination {
     pub address: String,
     /// Names the key pair.
     pub key_id: String,
+    /// The last day of a calendar of keys.
+    pub last_key_day: Option<String>,
+    /// Days after today that there are keys for; less than 0 if there is none for today.
+    pub key_days_left: Option<i64>,
     /// Data packets made for it.
     pub sealed_packets: u64,
     /// Bytes of the datagrams that the kernel took.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Sample;
-use super::document::{Collector, Combining, Confinement, Gateway, Session};
+use super::document::{Collector, Combining, Confinement, Gateway, KeyFile, Session};
 use super::health::{self, Lines};
 use super::source;
 use crate::text;
@@ -71,6 +71,9 @@ pub fn gateway(mount: &Path, now: &Sample<Gateway>, before: Option<&Sample<Gatew
     line(&mut out, "bytes", &bytes(it));
     line(&mut out, "packets", &packets(it));
     line(&mut out, "rejected", &rejected(it));
+    for file in &it.keys {
+        line(&mut out, "keys", &key_file(file));
+    }
     line(&mut out, "session", &session(it));
     for source in &it.sources {
         lines(&mut out, source::reported(source));
@@ -193,6 +196,24 @@ fn rejected(it: &Gateway) -> String {
     format!("{} ({})", text::count(rejected_total(it)), list.join(", "))
 }
 
+fn key_file(it: &KeyFile) -> String {
+    let key = it.key_id.as_deref().unwrap_or("none for today");
+    let mut words = format!("{key} in {}", it.file);
+    words.push_str(&days(it.last_day.as_deref(), it.days_left));
+    if it.destroyed > 0 {
+        let _ = write!(words, ", {} destroyed", text::count(it.destroyed));
+    }
+    words
+}
+
+/// How long there are keys, of a calendar.
+fn days(last: Option<&str>, left: Option<i64>) -> String {
+    match (last, left) {
+        (Some(last), Some(left)) => format!(", one a day until {last}, {left} days left"),
+        _ => String::new(),
+    }
+}
+
 fn session(it: &Gateway) -> String {
     let mut words = match &it.session {
         Some(session) => session_words(session),
@@ -255,10 +276,11 @@ pub fn collector(now: &Sample<Collector>, before: Option<&Sample<Collector>>) ->
     }
     for gateway in &it.gateways {
         let words = format!(
-            "{} at {}, key {}   {} packets   {} sent   {} datagrams failed",
+            "{} at {}, key {}{}   {} packets   {} sent   {} datagrams failed",
             gateway.name,
             gateway.address,
             gateway.key_id,
+            days(gateway.last_key_day.as_deref(), gateway.key_days_left),
             text::count(gateway.sealed_packets),
             text::bytes(gateway.sent_bytes),
             text::count(gateway.failed_datagrams)

@@ -49,6 +49,35 @@ fn a_serving_gateway_is_told_in_full() {
 }
 
 #[test]
+fn keys_and_their_days_are_shown() {
+    let now = gateway(
+        r#"{"keys": [
+            {"file": "/etc/qrng/a.key", "key_id": "1f2e3d4c", "days_left": null, "destroyed": 0},
+            {"file": "/var/lib/qrng-gateway/b.key", "key_id": "00000007", "day": "2026-11-26",
+             "last_day": "2026-12-01", "days_left": 5, "destroyed": 3, "problem": null}
+        ]}"#,
+    );
+    let text = render::gateway(Path::new("/qrng"), &now, None);
+    for expected in [
+        "keys      1f2e3d4c in /etc/qrng/a.key\n",
+        "keys      00000007 in /var/lib/qrng-gateway/b.key, one a day until 2026-12-01, 5 days left, 3 destroyed",
+    ] {
+        assert!(
+            text.contains(expected),
+            "{expected:?} is missing in\n{text}"
+        );
+    }
+    let now: Sample<Collector> = sample(
+        r#"{"gateways": [{"name": "lab", "address": "192.0.2.1:4790", "key_id": "00000007",
+            "key_day": "2026-11-26", "last_key_day": "2026-12-01", "key_days_left": 5}]}"#,
+    )
+    .unwrap_or_else(|trouble| panic!("{}", trouble.words()));
+    let text = render::collector(&now, None);
+    let expected = "key 00000007, one a day until 2026-12-01, 5 days left   0 packets";
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
 fn without_a_second_sample_there_are_no_rates() {
     let text = render::gateway(Path::new("/qrng"), &gateway(SERVING), None);
     assert!(!text.contains("rates"));

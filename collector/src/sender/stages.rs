@@ -103,7 +103,7 @@ impl<R: CryptoRng> Sealing<R> {
         counting: &Counting,
     ) -> anyhow::Result<()> {
         let overdue = self.next_notice.is_some_and(|due| Instant::now() >= due);
-        if overdue || self.seal.spent() {
+        if overdue || self.seal.stale(now_us()) {
             self.notify(batches, counting)?;
         }
         let bytes = &mut self.bytes[..length];
@@ -120,7 +120,8 @@ impl<R: CryptoRng> Sealing<R> {
         for gateway in 0..self.seal.gateways() {
             let mut batch = empty(batches)?;
             self.seal.announce(gateway, now_us(), &mut batch)?;
-            counting.announced(gateway, self.seal.epoch(gateway));
+            let (epoch, key) = (self.seal.epoch(gateway), self.seal.key(gateway));
+            counting.announced(gateway, batch.count(), epoch, key);
             pass_on(batches, batch)?;
             let mut batch = empty(batches)?;
             self.seal

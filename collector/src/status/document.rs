@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use qrng::condition::combine::Policy;
 use qrng::health::Summary;
+use qrng::keys::Day;
 use serde::Serialize;
 
+use super::keys::{self, KeyStatus};
 use super::{Confined, summary};
 use crate::config::{CombineConfig, Config, SendConfig, SourceConfig};
 use crate::counters::GatewayCounters;
@@ -23,6 +25,7 @@ pub(super) struct Document {
     pacing: Option<Pacing>,
     confinement: Confined,
     last: Last,
+    log: keys::Log,
 }
 
 /// What was told last.
@@ -118,7 +121,8 @@ struct CombiningStatus<'s> {
 struct GatewayStatus<'s> {
     name: &'s str,
     address: &'s str,
-    key_id: &'s str,
+    #[serde(flatten)]
+    key: KeyStatus,
     epoch: u64,
     sealed_packets: u64,
     announcements: u64,
@@ -152,22 +156,31 @@ impl Document {
             pacing: pacing(&config.send),
             confinement,
             last: Last { at: now, bytes: 0 },
+            log: keys::Log::default(),
         }
     }
 
-    /// The document at the time `now`.
-    pub(super) fn at(&mut self, stats: &Stats, now: Instant) -> String {
+    /// The document at the time `now`, which is in the day `today`. What is new of the keys is logged.
+    pub(super) fn at(&mut self, stats: &Stats, now: Instant, today: Day) -> String {
         let bytes = stats.bytes_acquired();
         let rate = rate(bytes - self.last.bytes, now - self.last.at);
         (self.last.at, self.last.bytes) = (now, bytes);
         let sent = stats.sent();
         let peers = self.gateways.iter().zip(&sent.gateways);
+        let keys: Vec<_> = peers
+            .clone()
+            .filter_map(|(peer, sent)| keys::reason(&peer.name, sent, today))
+            .collect();
+        let mut reasons = summary::reasons(stats);
+        reasons.extend(keys.iter().cloned());
+        let named = peers.clone().map(|(peer, sent)| (&*peer.name, sent));
+        self.log.look(keys, named);
         let sources = stats.sources().iter().zip(&self.conditioning);
         let sources: Vec<_> = sources.map(|(s, c)| source(s, c)).collect();
         let combined = self.combining.as_ref().zip(stats.combined());
         let status = Status {
             state: summary::state(stats, rate),
-            reasons: summary::reasons(stats),
+            reasons,
             warnings: &self.warnings,
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: (now - self.start).as_secs(),
@@ -186,7 +199,9 @@ impl Document {
                 sources_working: combined.working,
                 stopped: combined.stopped,
             }),
-            gateways: peers.map(|(peer, sent)| gateway(peer, sent)).collect(),
+            gateways: peers
+                .map(|(peer, sent)| gateway(peer, sent, today))
+                .collect(),
             send_errors: sent.errors,
             pacing: self.pacing,
             confinement: self.confinement,
@@ -255,11 +270,11 @@ fn pacing(send: &SendConfig) -> Option<Pacing> {
     })
 }
 
-fn gateway<'s>(peer: &'s Peer, sent: &GatewayCounters) -> GatewayStatus<'s> {
+fn gateway<'s>(peer: &'s Peer, sent: &GatewayCounters, today: Day) -> GatewayStatus<'s> {
     GatewayStatus {
         name: &peer.name,
         address: &peer.address,
-        key_id: &peer.key_id,
+        key: KeyStatus::new(&peer.key_id, sent, today),
         epoch: sent.epoch,
         sealed_packets: sent.packets,
         announcements: sent.announcements,

@@ -40,6 +40,8 @@ rejects! {
     UnknownSession = "unknown-session", "no announcement of this session was seen";
     /// An announcement for a key that is not installed here.
     UnknownKey = "unknown-key", "the key is not installed here";
+    /// An announcement for the key of a day that is over: it was destroyed.
+    PastKey = "past-key", "the key's day is over, and the key destroyed";
     /// A sequence number that was seen.
     Duplicate = "duplicate", "the sequence number was seen before";
     /// A sequence number behind the window, or of a step whose keys are gone.

@@ -1,16 +1,23 @@
 //! The sessions that packets are taken from: two epochs a key.
 
 use super::{MAX_AGE_US, MAX_AHEAD_US, Reject};
-use qrng::keys::{GatewayKey, KeyId};
+use qrng::keys::{Day, GatewayKey, KeyId};
 use qrng::packet::{Announcement, Id};
 use qrng::replay::{WINDOW, Window};
 use qrng::session::{Opener, SessionError};
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+/// How long a key is kept whose day is over by this end's clock alone.
+const DOUBT: Duration = Duration::from_secs(3600);
 
 /// What may be said about a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionInfo {
     /// The pair of keys.
     pub key_id: KeyId,
+    /// The day that they are for, if they are of a calendar.
+    pub day: Option<Day>,
     /// The session's epoch.
     pub epoch: u64,
     /// The slot that the collector gave this gateway.
@@ -29,6 +36,7 @@ pub struct SessionInfo {
 pub(super) struct Known {
     pub opener: Opener,
     pub window: Window,
+    pub series: KeyId,
     announced_us: u64,
     announced_sequence: u64,
     started_us: u64,
@@ -45,6 +53,7 @@ impl Known {
         Ok(Known {
             opener: Opener::start(key, announcement)?,
             window: Window::starting_at(sequence),
+            series: key.series(),
             announced_us: announcement.timestamp_us(),
             announced_sequence: sequence,
             started_us: now_us,
@@ -61,8 +70,9 @@ impl Known {
         lost
     }
 
-    fn info(&self) -> SessionInfo {
+    fn info(&self, key: &GatewayKey) -> SessionInfo {
         SessionInfo {
+            day: key.day(),
             key_id: self.opener.key_id(),
             epoch: self.opener.epoch(),
             slot: self.opener.slot(),
@@ -79,9 +89,45 @@ pub(super) struct Slot {
     pub key: GatewayKey,
     newest: Option<Known>,
     previous: Option<Known>,
+    /// Since when the key is one of the past.
+    past_since: Option<Instant>,
 }
 
 impl Slot {
+    fn new(key: GatewayKey) -> Self {
+        Slot {
+            key,
+            newest: None,
+            previous: None,
+            past_since: None,
+        }
+    }
+
+    /// Whether nobody needs the key any more: its day is over, every packet of it has expired, and either the collector's clock
+    /// says so, too (`verified_us` is its last authentic timestamp), or it has been so for [`DOUBT`]. A clock that is
+    /// wrong by a day must not cost a key at once.
+    fn is_over(&mut self, now_us: u64, now: Instant, verified_us: Option<u64>) -> bool {
+        let end_us = self.key.day().map(Day::end_us);
+        let Some(end_us) = end_us.filter(|end_us| now_us > end_us.saturating_add(MAX_AGE_US))
+        else {
+            self.past_since = None;
+            return false;
+        };
+        let since = *self.past_since.get_or_insert(now);
+        verified_us.is_some_and(|at| at >= end_us) || now.saturating_duration_since(since) >= DOUBT
+    }
+
+    /// Numbers that will never come, both sessions being over.
+    fn lost(&mut self) -> u64 {
+        lost_in(self.newest.take()) + lost_in(self.previous.take())
+    }
+
+    /// The session that a packet claims to belong to.
+    fn owner(&mut self, id: Id) -> Option<&mut Known> {
+        let known = [&mut self.newest, &mut self.previous].into_iter().flatten();
+        { known }.find(|known| known.opener.owns(id))
+    }
+
     /// Tells whether an announcement, not yet verified, repeats the newest session (true) or starts one (false).
     pub fn is_repeated(&self, announcement: &Announcement<'_>) -> Result<bool, Reject> {
         let Some(newest) = &self.newest else {
@@ -137,36 +183,109 @@ fn lost_in(gone: Option<Known>) -> u64 {
 }
 
 /// The sessions of every key.
-pub(super) struct Sessions(Vec<Slot>);
+pub(super) struct Sessions {
+    slots: Vec<Slot>,
+    /// Keys of days that are over and destroyed.
+    past: HashSet<KeyId>,
+    /// The slots that have a session: a packet is looked for in these alone, of which there are few.
+    live: Vec<usize>,
+}
 
 impl Sessions {
     pub fn new(keys: Vec<GatewayKey>) -> Self {
-        let slot = |key| Slot {
-            key,
-            newest: None,
-            previous: None,
-        };
-        Sessions(keys.into_iter().map(slot).collect())
+        Sessions {
+            slots: keys.into_iter().map(Slot::new).collect(),
+            past: HashSet::new(),
+            live: Vec::new(),
+        }
     }
 
-    pub fn of_key(&mut self, id: KeyId) -> Option<&mut Slot> {
-        self.0.iter_mut().find(|slot| slot.key.key_id() == id)
+    /// Makes `keys` the only ones, and `past` those that were destroyed. The sessions of keys that stay go on; returns how
+    /// many numbers were lost in the others.
+    pub fn install(&mut self, keys: Vec<GatewayKey>, past: HashSet<KeyId>) -> u64 {
+        let mut before = std::mem::replace(self, Sessions::new(keys));
+        self.past = past;
+        for slot in &mut self.slots {
+            let id = slot.key.key_id();
+            if let Some(old) = before.slots.iter_mut().find(|old| old.key.key_id() == id) {
+                (slot.newest, slot.previous) = (old.newest.take(), old.previous.take());
+                slot.past_since = old.past_since;
+            }
+        }
+        self.find_live();
+        before.slots.iter_mut().map(Slot::lost).sum()
+    }
+
+    /// Forgets the keys that are over, with their sessions; returns which, and how many numbers were lost in these.
+    pub fn destroy_past(
+        &mut self,
+        now_us: u64,
+        now: Instant,
+        verified_us: Option<u64>,
+    ) -> (Vec<Destroyed>, u64) {
+        let over = |slot: &mut Slot| slot.is_over(now_us, now, verified_us);
+        let mut gone: Vec<Slot> = self.slots.extract_if(.., over).collect();
+        if gone.is_empty() {
+            return (Vec::new(), 0);
+        }
+        self.find_live();
+        let lost = gone.iter_mut().map(Slot::lost).sum();
+        let destroyed = gone.iter().filter_map(|slot| {
+            Some(Destroyed {
+                key_id: slot.key.key_id(),
+                series: slot.key.series(),
+                day: slot.key.day()?,
+            })
+        });
+        let destroyed: Vec<_> = destroyed.collect();
+        self.past.extend(destroyed.iter().map(|gone| gone.key_id));
+        (destroyed, lost)
+    }
+
+    /// The slot of a key, to be [`Sessions::find_live`] after it got its first session.
+    pub fn of_key(&mut self, id: KeyId) -> Result<&mut Slot, Reject> {
+        let slot = self.slots.iter_mut().find(|slot| slot.key.key_id() == id);
+        slot.ok_or(if self.past.contains(&id) {
+            Reject::PastKey
+        } else {
+            Reject::UnknownKey
+        })
+    }
+
+    /// Finds out which slots have a session.
+    pub fn find_live(&mut self) {
+        let slots = self.slots.iter().enumerate();
+        self.live = slots
+            .filter(|(_, slot)| slot.newest.is_some())
+            .map(|(index, _)| index)
+            .collect();
     }
 
     /// The session that a data packet claims to belong to.
     pub fn of_packet(&mut self, id: Id) -> Option<&mut Known> {
-        let known = self
-            .0
-            .iter_mut()
-            .flat_map(|slot| [&mut slot.newest, &mut slot.previous]);
-        known.flatten().find(|known| known.opener.owns(id))
+        // The newest day's keys come last, and most packets are theirs.
+        let index = self.live.iter().rev().copied();
+        let index = { index }.find(|&index| self.slots[index].owner(id).is_some())?;
+        self.slots[index].owner(id)
     }
 
     pub fn infos(&self) -> impl Iterator<Item = SessionInfo> {
-        let known = self
-            .0
-            .iter()
-            .flat_map(|slot| [&slot.newest, &slot.previous]);
-        known.flatten().map(Known::info)
+        let slots = self.live.iter().map(|&index| &self.slots[index]);
+        let known = slots.flat_map(|slot| {
+            let both = [&slot.newest, &slot.previous];
+            both.map(|known| known.as_ref().map(|known| known.info(&slot.key)))
+        });
+        known.flatten()
     }
+}
+
+/// A key whose day is over, which is no longer in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Destroyed {
+    /// The key.
+    pub key_id: KeyId,
+    /// What names all keys of its calendar.
+    pub series: KeyId,
+    /// Its day.
+    pub day: Day,
 }

@@ -3,6 +3,7 @@ use qrng::report::{Kind, SourceReport, State};
 use qrng::session::STEP_PACKETS;
 use support::{Collector, Gateway, Got, SECOND, T0, joined};
 
+mod calendar;
 mod hostile;
 mod rows;
 mod simulation;

@@ -103,15 +103,25 @@ fn the_environment_overrides() {
         buffer_size: Some("2 MiB".into()),
         overflow: Some("REPLACE".into()),
         psk: "00112233445566778899aabbccddeeff0f1e2d3c4b5a69788796a5b4c3d2e1f0".into(),
+        state_directory: Some("/var/lib/here".into()),
     };
     let config = load(&text, &environment).unwrap();
     assert_eq!(config.buffer_size, 2 << 20);
     assert_eq!(config.overflow, Overflow::Replace);
-    assert_ne!(config.keys[0].key_id(), plain.keys[0].key_id());
+    assert_ne!(
+        config.keys.keys()[0].key_id(),
+        plain.keys.keys()[0].key_id()
+    );
+    assert_eq!(config.state_directory, Some("/var/lib/here".into()));
+    assert_eq!(plain.state_directory, None);
+    let text = text.replace("keys", "state-directory = \"/var/lib/there\"\nkeys");
+    let config = load(&text, &environment).unwrap();
+    assert_eq!(config.state_directory, Some("/var/lib/there".into()));
     let wrong = Environment {
         buffer_size: Some("lots".into()),
         overflow: Some("explode".into()),
         psk: "xyz".into(),
+        state_directory: None,
     };
     refused(
         &text,

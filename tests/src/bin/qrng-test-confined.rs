@@ -16,10 +16,17 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{ExitCode, exit};
 
+use getrandom::SysRng;
+use getrandom::rand_core::UnwrapErr;
 use libc::c_long;
+use qrng::keys::{CollectorKeys, Day, generate_calendar};
+use qrng_collector::acquire::Cut;
+use qrng_collector::block::Batch;
 use qrng_collector::confine::needs::Needs;
 use qrng_collector::confine::socket::deaf;
 use qrng_collector::confine::{SenderHandles, reader_with, sender_calls, sender_privileges};
+use qrng_collector::epoch::{EpochError, Epochs};
+use qrng_collector::seal::{Seal, notice_room};
 use qrng_gateway::confine::{Extent, privileges_and_files, system_calls};
 
 /// What a sender has open.
@@ -103,6 +110,47 @@ fn confine(process: &str, handles: &Handles) {
     reader_with(&needs).expect("confinement");
 }
 
+/// The epoch file of this descriptor, written as the sender writes its own.
+struct Descriptor(RawFd, u64);
+
+impl Epochs for Descriptor {
+    fn next(&mut self, now_us: u64) -> Result<u64, EpochError> {
+        self.1 = now_us.max(self.1 + 1);
+        let bytes = self.1.to_be_bytes();
+        // SAFETY: the kernel reads as many bytes as there are.
+        let written = unsafe { libc::pwrite(self.0, bytes.as_ptr().cast(), bytes.len(), 0) };
+        // SAFETY: takes numbers only.
+        let synced = unsafe { libc::fdatasync(self.0) };
+        match (written, synced) {
+            (8, 0) => Ok(self.1),
+            _ => Err(EpochError::File("epoch".into(), io::Error::last_os_error())),
+        }
+    }
+}
+
+/// Seals over midnight: two sessions are started and announced.
+fn change_day(epochs: RawFd) -> io::Result<()> {
+    let cut = Cut {
+        full: 100,
+        least: 17,
+    };
+    let first = Day::of_us(1_800_000_000_000_000);
+    let files = generate_calendar(first, 3, &mut UnwrapErr(SysRng)).ok_or(io::ErrorKind::Other)?;
+    let keys = CollectorKeys::parse(&files.collector).map_err(io::Error::other)?;
+    let (epochs, rng) = (Box::new(Descriptor(epochs, 0)), UnwrapErr(SysRng));
+    let seal = Seal::start(vec![keys], cut, epochs, rng, first.start_us());
+    let mut seal = seal.map_err(io::Error::other)?;
+    let mut batch = Batch::new(notice_room(cut));
+    for (at_us, count) in [(first.end_us() - 1, 2), (first.end_us(), 1)] {
+        let announced = seal.announce(0, at_us, &mut batch);
+        announced.map_err(io::Error::other)?;
+        if batch.count() != count {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+    }
+    Ok(())
+}
+
 /// The gateway's runtime directory.
 fn directory() -> PathBuf {
     std::env::var_os("QRNG_TEST_DIRECTORY")
@@ -111,7 +159,7 @@ fn directory() -> PathBuf {
 }
 
 fn confine_gateway(extent: &Extent, calls: bool, handles: &Handles) {
-    privileges_and_files(extent, &directory()).expect("privileges and files");
+    privileges_and_files(extent, &directory(), &[]).expect("privileges and files");
     if calls {
         system_calls(extent, handles.socket.as_raw_fd(), None).expect("system calls");
     }
@@ -141,6 +189,7 @@ fn make(call: &str, handles: &Handles) -> io::Result<()> {
     let (number, arguments): (c_long, [c_long; 6]) = match call {
         // What the sender does.
         "send" => return message(socket, handles.address, 0),
+        "change-day" => return change_day(epochs),
         "read-pipe" => (libc::SYS_read, [fd(pipe), at, 1, 0, 0, 0]),
         "write-answers" => (libc::SYS_write, [fd(answers), at, 1, 0, 0, 0]),
         "write-log" => (libc::SYS_write, [2, at, 0, 0, 0, 0]),

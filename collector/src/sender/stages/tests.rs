@@ -2,14 +2,14 @@ use std::thread;
 
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
-use qrng::keys::{CollectorKey, generate};
+use qrng::keys::{CollectorKeys, generate};
 use qrng::packet::ANNOUNCEMENT_LEN;
 use qrng::report::Kind;
 
 use super::*;
 use crate::block::ring;
 use crate::epoch::{EpochError, Epochs};
-use crate::seal::longest_notice;
+use crate::seal::{longest_notice, notice_room};
 
 const SEND: SendConfig = SendConfig {
     data_size: 101,
@@ -29,11 +29,11 @@ impl Epochs for One {
 /// Seals what comes out of the pipe; gives the lengths of the datagrams and why it ended.
 fn seal(pipe: &[u8]) -> (Vec<Vec<usize>>, String, Counting) {
     let (_, key, _) = generate(&mut UnwrapErr(SysRng));
-    let keys = vec![CollectorKey::parse(&key).unwrap()];
+    let keys = vec![CollectorKeys::parse(&key).unwrap()];
     let rng = UnwrapErr(SysRng);
     let session = Seal::start(keys, SEND.cut(), Box::new(One), rng, now_us()).unwrap();
     let mut sealing = Sealing::new(session, &SEND);
-    let length = SEND.batch().max(longest_notice(SEND.cut()));
+    let length = SEND.batch().max(notice_room(SEND.cut()));
     let (to_send, from_seal) = ring(2, || Batch::new(length));
     let counting = Counting::new(1);
     let (lengths, why) = thread::scope(|scope| {

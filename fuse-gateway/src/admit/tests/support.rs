@@ -9,7 +9,7 @@ use rand_core::{Infallible, TryCryptoRng, TryRng};
 use sha2::{Digest, Sha256};
 
 /// SHA-256 over a seed and a counter.
-pub struct Repeatable(u64, u64);
+pub struct Repeatable(pub u64, pub u64);
 
 impl TryRng for Repeatable {
     type Error = Infallible;

@@ -6,17 +6,18 @@
 //!          [ free slabs, wiped ] <─────────────────────────┘ wiped
 //! ```
 //!
-//! There is a fixed number of slabs, and a claim owns the slabs it took, so memory is bounded whatever readers do. At every
-//! moment, with all counts taken under the one lock:
+//! There is a fixed number of slabs, and a claim owns the slabs it took, so memory is bounded whatever readers do. Only
+//! [`Buffer::resize`] changes that number. At every moment, with all counts taken under the one lock:
 //!
 //! ```text
-//! admitted = served + seeding + destroyed + overflow_discarded + overflow_replaced + fill + in_flight
+//! admitted = served + seeding + destroyed + overflow_discarded + overflow_replaced + released + fill + in_flight
 //! ```
 //!
 //! A latched buffer is empty, stays so, and gives nothing: see [`Buffer::latch`].
 
 mod bell;
 mod claim;
+mod resize;
 mod slab;
 
 use std::collections::VecDeque;
@@ -57,6 +58,8 @@ pub struct Counts {
     pub overflow_discarded: u64,
     /// Destroyed to make room for newer bytes (policy `replace`).
     pub overflow_replaced: u64,
+    /// Destroyed because the buffer was made smaller: memory was short.
+    pub released: u64,
     /// Waiting for a reader.
     pub fill: u64,
     /// Claimed, the reply not yet settled.
@@ -68,6 +71,10 @@ pub(crate) struct State {
     filled: VecDeque<Slab>,
     free: Vec<Slab>,
     counts: Counts,
+    /// The most bytes that wait, now.
+    capacity: usize,
+    /// Slabs that there are: filled, free, and in claims.
+    slabs: usize,
     /// Nothing goes in or out.
     latched: bool,
 }
@@ -85,15 +92,17 @@ pub struct Buffer {
     readers: Arc<AtomicUsize>,
     latches: AtomicU64,
     generated: AtomicU64,
-    capacity: usize,
+    /// As it was made: [`Buffer::resize`] goes no further.
+    set: usize,
     overflow: Overflow,
-    locked: usize,
+    /// Bytes of all slabs that are locked.
+    locked: AtomicUsize,
 }
 
 impl std::fmt::Debug for Buffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Buffer")
-            .field("capacity", &self.capacity)
+            .field("set", &self.set)
             .field("counts", &self.counts())
             .finish_non_exhaustive()
     }
@@ -108,8 +117,7 @@ impl Buffer {
     /// There is no memory left.
     pub fn new(capacity: usize, overflow: Overflow) -> io::Result<Self> {
         let capacity = capacity.max(1);
-        // One slab more because the oldest may be partly empty, and one for a claim in flight.
-        let count = capacity.div_ceil(SLAB) + 2;
+        let count = resize::slabs_for(capacity);
         let free = (0..count)
             .map(|_| Slab::new())
             .collect::<io::Result<Vec<_>>>()?;
@@ -125,6 +133,8 @@ impl Buffer {
             filled: VecDeque::with_capacity(count),
             free,
             counts: Counts::default(),
+            capacity,
+            slabs: count,
             latched: false,
         };
         Ok(Self {
@@ -133,15 +143,20 @@ impl Buffer {
             readers: Arc::default(),
             latches: AtomicU64::new(0),
             generated: AtomicU64::new(0),
-            capacity,
+            set: capacity,
             overflow,
-            locked,
+            locked: AtomicUsize::new(locked),
         })
     }
 
-    /// The most bytes that wait here, in bytes.
+    /// The most bytes that wait here now, in bytes.
     pub fn capacity(&self) -> usize {
-        self.capacity
+        self.lock().capacity
+    }
+
+    /// The capacity that it was made with, in bytes.
+    pub fn set_capacity(&self) -> usize {
+        self.set
     }
 
     /// The policy for bytes that find the buffer full.
@@ -151,7 +166,7 @@ impl Buffer {
 
     /// Bytes of buffer memory that are locked against swapping.
     pub fn locked_bytes(&self) -> usize {
-        self.locked
+        self.locked.load(Ordering::Relaxed)
     }
 
     /// All counts at one moment.
@@ -206,7 +221,7 @@ impl Buffer {
 
     /// Appends to the newest slab what fits there and into the capacity; 0 means that the buffer is full.
     fn append(&self, state: &mut State, bytes: &[u8]) -> usize {
-        let room = self.capacity - state.fill();
+        let room = state.capacity - state.fill();
         if room == 0 {
             return 0;
         }
@@ -281,6 +296,9 @@ impl Buffer {
             Fate::Seeding => &mut state.counts.seeding,
             Fate::Destroyed => &mut state.counts.destroyed,
         } += len as u64;
+        let surplus = state.surplus();
+        drop(state);
+        self.let_go(surplus);
     }
 
     /// A health test has failed for good: destroys what waits, and gives and takes nothing until [`Buffer::unlatch`].
@@ -352,22 +370,28 @@ impl Buffer {
 }
 
 impl State {
-    /// Destroys up to `want` of the oldest bytes, at least one; false if there are none.
+    /// Makes room: destroys up to `want` of the oldest bytes, at least one; false if there are none.
     fn replace(&mut self, want: usize) -> bool {
+        let n = self.destroy_oldest(want);
+        self.counts.overflow_replaced += n as u64;
+        n > 0
+    }
+
+    /// Destroys up to `want` of the oldest bytes; how many, none only if there are none.
+    fn destroy_oldest(&mut self, want: usize) -> usize {
         let Some(front) = self.filled.front_mut() else {
-            return false;
+            return 0;
         };
         let n = want.min(front.len());
         front.destroy(n);
         self.counts.fill -= n as u64;
-        self.counts.overflow_replaced += n as u64;
         if front.len() == 0
             && let Some(mut slab) = self.filled.pop_front()
         {
             slab.reset();
             self.free.push(slab);
         }
-        true
+        n
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use qrng::keys::GatewayKey;
 use qrng::report::Kinds;
@@ -12,12 +13,19 @@ use serde::Deserialize;
 
 use crate::buffer::Overflow;
 use crate::health::Testing;
+use crate::pressure::Giving;
 
 /// Smallest buffer, in bytes: one slab holds 64 KiB.
 const BUFFER_MIN: u64 = 64 * 1024;
 
 /// Largest buffer, in bytes: more would not be fresh randomness but a store of it.
 const BUFFER_MAX: u64 = 64 << 30;
+
+/// What a buffer keeps when memory is short, if nothing else is set, in bytes.
+const FLOOR: usize = 1 << 20;
+
+/// Longest time before a buffer takes memory back, in seconds: an hour.
+const CALM_MAX_S: u64 = 3600;
 
 /// Longest stall limit, in seconds: a week.
 const STALL_MAX_S: u64 = 7 * 24 * 3600;
@@ -42,6 +50,8 @@ pub struct Config {
     pub allow_other: Option<bool>,
     /// Buffer capacity in bytes.
     pub buffer_size: usize,
+    /// How it gives way when memory is short.
+    pub giving: Giving,
     /// What happens to bytes that find the buffer full.
     pub overflow: Overflow,
     /// Size of the socket's receive buffer in bytes.
@@ -87,6 +97,8 @@ struct RawConfinement {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct RawBuffer {
     size: Amount,
+    floor: Option<Amount>,
+    calm: u64,
     overflow: String,
 }
 
@@ -94,6 +106,8 @@ impl Default for RawBuffer {
     fn default() -> Self {
         Self {
             size: Amount::from("16 MiB"),
+            floor: None,
+            calm: 60,
             overflow: "discard".into(),
         }
     }
@@ -212,6 +226,7 @@ impl Config {
             );
         }
         let buffer_size = buffer_size(&raw.buffer.size, environment, &mut problems);
+        let giving = giving(&raw.buffer, buffer_size, &mut problems);
         let overflow = overflow(&raw.buffer.overflow, environment, &mut problems);
         let receive_buffer = bytes_between(
             "socket.receive-buffer",
@@ -227,10 +242,18 @@ impl Config {
             Kinds::REAL
         };
         // Every `None` above has noted a problem, so none is left here.
-        match (listen, buffer_size, overflow, receive_buffer, health) {
+        match (
+            listen,
+            buffer_size,
+            giving,
+            overflow,
+            receive_buffer,
+            health,
+        ) {
             (
                 Some(listen),
                 Some(buffer_size),
+                Some(giving),
                 Some(overflow),
                 Some(receive_buffer),
                 Some(health),
@@ -244,6 +267,7 @@ impl Config {
                 stall_limit_s: raw.stall_limit,
                 allow_other: raw.allow_other,
                 buffer_size,
+                giving,
                 overflow,
                 receive_buffer,
                 health,
@@ -302,6 +326,30 @@ fn buffer_size(size: &Amount, environment: &Environment, problems: &mut Problems
         None => ("buffer.size", size),
     };
     bytes_between(key, size, BUFFER_MIN..=BUFFER_MAX, problems)
+}
+
+/// How a buffer of `size` bytes gives way. A smaller one than the default floor is its own.
+fn giving(raw: &RawBuffer, size: Option<usize>, problems: &mut Problems) -> Option<Giving> {
+    if !(1..=CALM_MAX_S).contains(&raw.calm) {
+        problems.add(
+            "buffer.calm",
+            format_args!("{} s is out of range", raw.calm),
+            format_args!("give 1 to {CALM_MAX_S} seconds"),
+        );
+        return None;
+    }
+    let size = size?;
+    let floor = match &raw.floor {
+        None => FLOOR.min(size),
+        Some(floor) => {
+            let most = BUFFER_MIN..=size as u64;
+            bytes_between("buffer.floor", floor, most, problems)?
+        }
+    };
+    Some(Giving {
+        floor,
+        calm: Duration::from_secs(raw.calm),
+    })
 }
 
 fn testing(raw: &RawHealth, problems: &mut Problems) -> Option<Testing> {

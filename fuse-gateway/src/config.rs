@@ -8,7 +8,7 @@ use qrng::keys::GatewayKey;
 use qrng::report::Kinds;
 use qrng::units::Amount;
 use qrng_confine::Confinement;
-use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_secret, read_toml};
+use qrng_daemon::{ConfigError, LogConfig, Problems, Psk, path_in, read_secret, read_toml};
 use serde::Deserialize;
 
 use crate::buffer::Overflow;
@@ -85,6 +85,8 @@ struct Raw {
     health: RawHealth,
     #[serde(default)]
     confinement: RawConfinement,
+    #[serde(default)]
+    log: LogConfig,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -184,7 +186,10 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, each with file, key and remedy.
     pub fn load(file: &Path, environment: &Environment) -> Result<Self, ConfigError> {
-        Self::check(file, read_toml(file)?, environment)
+        let raw: Raw = read_toml(file)?;
+        // What is wrong is told in this form already.
+        raw.log.apply();
+        Self::check(file, raw, environment)
     }
 
     fn check(file: &Path, raw: Raw, environment: &Environment) -> Result<Self, ConfigError> {

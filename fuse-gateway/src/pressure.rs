@@ -207,7 +207,7 @@ fn take_back(giving: Giving, buffer: &Buffer) {
     }
     match buffer.resize(to) {
         Ok(_) => {
-            info!("memory is no longer short: the buffer takes back from {before} to {to} bytes")
+            info!(capacity_bytes = to; "memory is no longer short: the buffer takes back from {before} to {to} bytes")
         }
         Err(e) => warn!("the buffer stays at {before} bytes: {e}"),
     }

@@ -16,13 +16,15 @@ import subprocess
 import sys
 import time
 
-from world import MIB, Chain, Trouble, World, resident_bytes
+from world import HALT_POLL, MIB, Chain, Trouble, World, halt_polling, resident_bytes
 
 BLOCKS = [32, 4096, 64 * 1024, 128 * 1024, MIB]
 # Bytes per reader and measurement: enough for some tenths of a second with the slowest subject.
 VOLUME = {32: 1_280_000, 4096: 48 * MIB, 64 * 1024: 96 * MIB, 128 * 1024: 96 * MIB, MIB: 128 * MIB}
 READERS = [1, 2]
-PARTS = ["reads", "generator", "chain", "cpu", "memory", "core"]
+# Reads that take less time than waking does.
+SMALL_BLOCKS = [32, 4096]
+PARTS = ["reads", "halt", "generator", "chain", "cpu", "memory", "core"]
 FILLED_BUFFER = 512 * MIB
 CHAIN_BUFFER = 16 * MIB
 CHAIN_VOLUME = 512 * MIB
@@ -92,17 +94,28 @@ class Results:
         return name in self.rounds
 
 
+def measure_block(chain, floor, results, block, readers, scale, prefix=""):
+    """One block size and number of readers, from each of the three subjects in turn."""
+    count = max(1, int(VOLUME[block] * scale) // block)
+    volume = count * block * readers
+    # The collector stands still meanwhile: what is read was there before.
+    chain.fill_to(min(volume + MIB, FILLED_BUFFER))
+    subjects = [("urandom", "/dev/urandom"), ("floor", floor), ("gateway", chain.file("raw"))]
+    for name, path in subjects:
+        results.add((prefix + name, block, readers), volume / dd(path, block, count, readers))
+
+
 def measure_reads(chain, floor, results, scale):
-    """Every block size and number of readers, from each of the three subjects in turn."""
     for readers in READERS:
         for block in BLOCKS:
-            count = max(1, int(VOLUME[block] * scale) // block)
-            volume = count * block * readers
-            # The collector stands still meanwhile: what is read was there before.
-            chain.fill_to(min(volume + MIB, FILLED_BUFFER))
-            subjects = [("urandom", "/dev/urandom"), ("floor", floor), ("gateway", chain.file("raw"))]
-            for name, path in subjects:
-                results.add((name, block, readers), volume / dd(path, block, count, readers))
+            measure_block(chain, floor, results, block, readers, scale)
+
+
+def measure_halt(chain, floor, results, scale):
+    """Small reads again while virtual processors wait a little before they are given back to the host."""
+    with halt_polling() as possible:
+        for block in SMALL_BLOCKS if possible else []:
+            measure_block(chain, floor, results, block, 1, scale, "halt ")
 
 
 def measure_generator(chain, results, scale):
@@ -215,14 +228,14 @@ def table(header, rows):
     return lines
 
 
-def report_reads(results):
-    lines = ["", "## Reads from a filled buffer", ""]
+def report_reads(results, title, prefix=""):
+    lines = ["", f"## {title}", ""]
     rows = []
     for readers in READERS:
         for block in BLOCKS:
-            if ("gateway", block, readers) not in results:
+            names = [(prefix + name, block, readers) for name in ("urandom", "floor", "gateway")]
+            if names[2] not in results:
                 continue
-            names = [(name, block, readers) for name in ("urandom", "floor", "gateway")]
             ratios = results.ratios(names[2], names[0])
             # Time per read, the gateway's over the floor's: speeds the other way round.
             times = results.ratios(names[1], names[2])
@@ -287,7 +300,7 @@ def report_rest(results):
     return lines + table(["what", "figures", "result", "target", ""], rows)
 
 
-def report(results, rounds):
+def report(results, rounds, halt_asked):
     model = ""
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         match = re.search(r"^model name\s*:\s*(.*)$", file.read(), re.MULTILINE)
@@ -297,7 +310,11 @@ def report(results, rounds):
         "medians, with the smallest and largest ratio in brackets."
     ]
     if ("gateway", MIB, 1) in results:
-        lines += report_reads(results)
+        lines += report_reads(results, "Reads from a filled buffer")
+    if ("halt gateway", 32, 1) in results:
+        lines += report_reads(results, "Small reads, with guest halt polling", "halt ")
+    elif halt_asked:
+        lines += ["", f"Guest halt polling was not tried: {HALT_POLL} can't be written here."]
     if ("generator", MIB, 1) in results:
         lines += report_generator(results)
     if any(not isinstance(name, tuple) for name in results.rounds):
@@ -323,9 +340,9 @@ def run(arguments):
     results = Results()
     with World(arguments.programs) as world:
         unlimited = 'kind = "simulator"\nrate = "unlimited"'
-        floor = world.floor() if "reads" in parts else None
+        floor = world.floor() if {"reads", "halt"} & set(parts) else None
         filled = chain = None
-        if {"reads", "generator", "memory"} & set(parts):
+        if {"reads", "halt", "generator", "memory"} & set(parts):
             filled = Chain(world, "filled", FILLED_BUFFER, unlimited)
             filled.hold()
         if "chain" in parts:
@@ -335,6 +352,8 @@ def run(arguments):
             print(f"round {number + 1} of {rounds}", file=sys.stderr)
             if "reads" in parts:
                 measure_reads(filled, floor, results, scale)
+            if "halt" in parts:
+                measure_halt(filled, floor, results, scale)
             if "generator" in parts:
                 measure_generator(filled, results, scale)
             if chain is not None:
@@ -343,7 +362,7 @@ def run(arguments):
                 measure_memory(filled, results)
             if "cpu" in parts:
                 measure_cpu(world, results, 3 if arguments.quick else CPU_SECONDS, number)
-    text = report(results, rounds)
+    text = report(results, rounds, "halt" in parts)
     # By themselves, with no daemon beside them.
     return "\n".join([text, *core_benches(scale)]) if "core" in parts else text
 

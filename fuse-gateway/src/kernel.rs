@@ -7,10 +7,11 @@
 //! ```
 //!
 //! `abi` parses and builds the kernel's structs, `connection` reads and writes them, `serve` answers, `waiting` holds the
-//! readers that wait, `mount` mounts and unmounts, and `errno` turns errors into numbers.
+//! readers that wait, `eager` keeps a thread awake for who asks often, `mount` mounts and unmounts, and `errno` turns errors into numbers.
 
 mod abi;
 mod connection;
+mod eager;
 mod errno;
 mod mount;
 mod serve;

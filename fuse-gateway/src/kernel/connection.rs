@@ -2,8 +2,10 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::abi::{self, OUT_HEADER};
 use super::errno::Refusal;
@@ -66,6 +68,21 @@ impl Connection {
     /// kernel cannot (it came with Linux 6.9).
     pub(super) fn resend(&self) -> bool {
         nix::unistd::write(self.fd(), &abi::resend_notification()).is_ok()
+    }
+
+    /// Looks for a request for as long as `limit`, without sleeping. Whether there is one, or an end to be read.
+    pub(super) fn look(&self, limit: Duration) -> bool {
+        let end = Instant::now() + limit;
+        let mut fds = [PollFd::new(self.fd(), PollFlags::POLLIN)];
+        loop {
+            // An error ends the look as a request would: it is met again by reading.
+            if poll(&mut fds, PollTimeout::ZERO) != Ok(0) {
+                return true;
+            }
+            if Instant::now() >= end {
+                return false;
+            }
+        }
     }
 
     /// Waits for the next request and reads it to the front of `to`; `None` when the file system has ended.

@@ -14,6 +14,7 @@ use qrng_daemon::Pulse;
 
 use super::abi::{self, Opcode, Request};
 use super::connection::Connection;
+use super::eager::{Eager, LOOK};
 use super::errno::Refusal;
 use super::waiting::{Parked, Waiting};
 use crate::tree::{Desk, NODES, Reading, Tree};
@@ -82,7 +83,11 @@ impl Shared {
         // The kernel insists on room for the largest write; only the pages that requests touch become memory.
         let mut room = vec![0; super::MAX_READ + 4096];
         let mut kept = None;
+        let mut eager = Eager::default();
         loop {
+            if kept.is_some() && eager.looks() {
+                eager.looked(self.connection.look(LOOK));
+            }
             // It guards nothing but the order of the readers, so a panic elsewhere spoils nothing.
             let turn = kept
                 .take()

@@ -24,6 +24,7 @@
 //! | [`replay`] | which sequence numbers were seen |
 //! | [`report`] | kinds of noise source, the collector's report |
 //! | [`record`] | random bytes as lines of text |
+//! | [`stream`] | the frames of the gateway's stream socket |
 //! | [`health`] | health tests on raw samples, the verdict on a source |
 //! | [`condition`] | extractors, claims of entropy, the combination of sources |
 //! | [`drbg`], [`draw`] | CTR_DRBG; unbiased numbers from random bytes |
@@ -45,6 +46,7 @@ pub mod record;
 pub mod replay;
 pub mod report;
 pub mod session;
+pub mod stream;
 #[cfg(test)]
 mod testing;
 pub mod units;

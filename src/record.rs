@@ -88,6 +88,22 @@ const fn hex_digit(nibble: u8) -> u8 {
     b'0' + nibble + letter * (b'a' - b'0' - 10)
 }
 
+/// Any number of bytes in hexadecimal digits, without a table or branch that depends on them.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    let mut text = vec![0; bytes.len() * 2];
+    hex_line(bytes, &mut text);
+    text.into_iter().map(char::from).collect()
+}
+
+/// Any number of bytes in base64 (RFC 4648 section 4), padded, without a table or branch that depends on them.
+#[must_use]
+pub fn base64(bytes: &[u8]) -> String {
+    let mut text = vec![0; bytes.len().div_ceil(3) * 4];
+    base64_line(bytes, &mut text);
+    text.into_iter().map(char::from).collect()
+}
+
 fn hex_line(bytes: &[u8], line: &mut [u8]) {
     for (byte, digits) in bytes.iter().zip(line.chunks_exact_mut(2)) {
         digits.copy_from_slice(&[hex_digit(byte >> 4), hex_digit(*byte)]);
@@ -145,6 +161,21 @@ fn uuid_line(bytes: &[u8], line: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_number_of_bytes_has_a_text() {
+        // RFC 4648 section 10.
+        for (bytes, hexadecimal, sextets) in [
+            (&b""[..], "", ""),
+            (b"f", "66", "Zg=="),
+            (b"fo", "666f", "Zm8="),
+            (b"foo", "666f6f", "Zm9v"),
+            (b"foobar", "666f6f626172", "Zm9vYmFy"),
+        ] {
+            assert_eq!(hex(bytes), hexadecimal);
+            assert_eq!(base64(bytes), sextets);
+        }
+    }
 
     fn line(record: Record, random: &[u8]) -> String {
         let mut out = vec![0; record.line_len()];

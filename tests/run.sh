@@ -65,11 +65,12 @@ install_needs() {
     local program
     # `cc` cannot be done without; tests that miss another one say so and count as skipped.
     sh scripts/need.sh cc || return 1
-    for program in fusermount3 openssl strace python3 ps udevadm unshare ip dd shellcheck rngtest ent dieharder script systemd-nspawn mmdebstrap lintian; do
+    for program in fusermount3 openssl strace python3 ps udevadm unshare ip dd shellcheck rngtest ent dieharder script systemd-nspawn mmdebstrap lintian setpriv perl npm; do
         sh scripts/need.sh "$program" || true
     done
     # What this cannot get is asked for again by the tests, which then say why they are skipped.
     bash tests/vm/setup.sh full >/dev/null || true
+    bash tests/mcp/setup.sh >/dev/null || true
     if ! cargo deny --version >/dev/null 2>&1; then
         echo "installing cargo-deny, because it is missing (this takes some minutes)"
         cargo install --locked --quiet cargo-deny || true

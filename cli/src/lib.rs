@@ -9,6 +9,10 @@
 //!          assess/page.rs assess/progress.rs assess/utc.rs
 //! doctor   doctor.rs  doctor/host.rs doctor/pci.rs doctor/other.rs doctor/dma.rs doctor/wanted.rs
 //!          doctor/report.rs              the collector's host -> what is missing, and what mends it
+//! mcp      mcp.rs     mcp/local.rs mcp/remote.rs
+//!          a gateway's bytes -> tools of qrng-mcp for a language model
+//! top      top.rs     top/history.rs top/draw.rs
+//!          the gateway's document, once a second -> a screen
 //! demo     demo.rs    demo/world.rs demo/children.rs demo/watch.rs demo/mounts.rs
 //!          both daemons on this machine, and nothing left of them afterwards
 //! ```
@@ -20,8 +24,10 @@ mod clear;
 mod demo;
 mod doctor;
 mod keygen;
+mod mcp;
 mod status;
 mod text;
+mod top;
 
 use std::process::ExitCode;
 
@@ -41,12 +47,16 @@ enum Command {
     Keygen(keygen::Arguments),
     /// Show what the daemons on this machine do (exit code 0: serving, 1: not serving, 2: nothing found)
     Status(status::Arguments),
+    /// Show what the gateway does, live in this terminal (q: quit)
+    Top(top::Arguments),
     /// Let a daemon go on that health tests have stopped for good, once the noise source is mended
     Clear(clear::Arguments),
     /// Say whether anything about random bytes is odd (exit code 0: passed, 1: failed, 2: could not)
     Assess(assess::Arguments),
     /// Say whether the collector can use this host's devices, and what mends it if not (exit code 0: nothing missing, 1: something, 2: cannot look)
     Doctor(doctor::Arguments),
+    /// Give a language model random bytes and numbers: tools of the Model Context Protocol, over standard input and output
+    Mcp(mcp::Arguments),
     /// Run a collector and a gateway here with simulated noise, and leave nothing behind
     Demo(demo::Arguments),
 }
@@ -61,9 +71,11 @@ pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Keygen(arguments) => keygen::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Clear(arguments) => clear::run(&arguments),
         Command::Assess(arguments) => assess::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Mcp(arguments) => mcp::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {

@@ -223,7 +223,8 @@ pub fn look_at_collector(runtime: &Path) -> Look<Collector> {
     understand(&path, &text)
 }
 
-fn understand<T: DeserializeOwned>(path: &Path, text: &str) -> Look<T> {
+/// A document of `path` as a sample taken now.
+pub(crate) fn understand<T: DeserializeOwned>(path: &Path, text: &str) -> Look<T> {
     let not_ours = |error: serde_json::Error| {
         Trouble::Broken(format!(
             "{} is not a status document of qrng: {error}",

@@ -17,6 +17,7 @@
 
 mod bell;
 mod claim;
+mod queue;
 mod resize;
 mod slab;
 
@@ -26,10 +27,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nix::sys::eventfd::EventFd;
+
 use self::bell::Bell;
 pub use self::bell::Rings;
 use self::claim::Fate;
-pub use self::claim::{Claim, MAX_CLAIM, MAX_PIECES, Space};
+pub use self::claim::{Claim, MAX_CLAIM, MAX_PIECES, Space, Taken};
+pub use self::queue::{Lane, Queue, Ticket};
 use self::slab::Slab;
 pub use self::slab::{Memory, SLAB};
 
@@ -89,7 +93,7 @@ impl State {
 pub struct Buffer {
     state: Mutex<State>,
     bell: Bell,
-    readers: Arc<AtomicUsize>,
+    queue: Arc<Queue>,
     latches: AtomicU64,
     generated: AtomicU64,
     /// As it was made: [`Buffer::resize`] goes no further.
@@ -140,7 +144,7 @@ impl Buffer {
         Ok(Self {
             state: Mutex::new(state),
             bell: Bell::default(),
-            readers: Arc::default(),
+            queue: Arc::default(),
             latches: AtomicU64::new(0),
             generated: AtomicU64::new(0),
             set: capacity,
@@ -191,12 +195,12 @@ impl Buffer {
 
     /// Readers that wait for bytes now.
     pub fn waiting(&self) -> usize {
-        self.readers.load(Ordering::SeqCst)
+        self.queue.len()
     }
 
-    /// The count behind [`Buffer::waiting`], for those who keep a list of waiting readers.
-    pub(crate) fn readers(&self) -> Arc<AtomicUsize> {
-        self.readers.clone()
+    /// The order behind [`Buffer::waiting`], for those who keep a list of waiting readers.
+    pub(crate) fn queue(&self) -> Arc<Queue> {
+        self.queue.clone()
     }
 
     /// Copies `bytes` in. What doesn't fit falls to the overflow policy. The caller wipes its own copy, and calls
@@ -242,6 +246,20 @@ impl Buffer {
     /// Takes up to `want` bytes (no more than [`MAX_CLAIM`]), or nothing if there are none.
     pub fn claim<'a>(&'a self, want: usize, space: &'a mut Space) -> Option<Claim<'a>> {
         self.claim_between(1, want, space)
+    }
+
+    /// Takes up to as many bytes as `out` has room for (no more than [`MAX_CLAIM`]) to its front, or nothing if there are fewer
+    /// than `least`. The buffer has its memory back at once, so the reader may be slow.
+    pub fn take_out<'a>(
+        &'a self,
+        least: usize,
+        out: &mut [u8],
+        space: &mut Space,
+    ) -> Option<Taken<'a>> {
+        let claim = self.claim_between(least, out.len(), space)?;
+        let len = claim.len();
+        claim.move_to(out);
+        Some(Taken::new(self, len))
     }
 
     /// Takes exactly `want` bytes (no more than [`MAX_CLAIM`]), or nothing if there are fewer.
@@ -290,13 +308,18 @@ impl Buffer {
     fn settle(&self, slabs: &mut Vec<Slab>, len: usize, fate: Fate) {
         let mut state = self.lock();
         state.free.append(slabs);
-        state.counts.in_flight -= len as u64;
-        *match fate {
-            Fate::Served => &mut state.counts.served,
-            Fate::Seeding => &mut state.counts.seeding,
-            Fate::Destroyed => &mut state.counts.destroyed,
-        } += len as u64;
         let surplus = state.surplus();
+        let counts = &mut state.counts;
+        let count = match fate {
+            Fate::InFlight => None,
+            Fate::Served => Some(&mut counts.served),
+            Fate::Seeding => Some(&mut counts.seeding),
+            Fate::Destroyed => Some(&mut counts.destroyed),
+        };
+        if let Some(count) = count {
+            *count += len as u64;
+            counts.in_flight -= len as u64;
+        }
         drop(state);
         self.let_go(surplus);
     }
@@ -346,6 +369,15 @@ impl Buffer {
     /// Wakes every listener whether it asked or not: something other than bytes has changed.
     pub fn alert(&self) {
         self.bell.ring_always();
+    }
+
+    /// A descriptor that becomes readable whenever the bell rings, for a thread that waits for others as well. It is
+    /// made once, and the one who has it reads it empty before looking for bytes.
+    ///
+    /// # Errors
+    /// The kernel gives none.
+    pub fn chime(&self) -> io::Result<Arc<EventFd>> {
+        self.bell.chime()
     }
 
     /// Asks to be woken by the next [`Buffer::notify`]; look for bytes after this and before [`Buffer::wait`].

@@ -1,5 +1,7 @@
 //! The gateway's configuration: TOML and environment, checked whole before anything starts.
 
+mod stream;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +16,12 @@ use serde::Deserialize;
 use crate::buffer::Overflow;
 use crate::health::Testing;
 use crate::pressure::Giving;
+use crate::stream::StreamConfig;
+
+use self::stream::RawStream;
+
+/// In place of a mount point: there is no mount.
+const NO_MOUNT: &str = "none";
 
 /// Smallest buffer, in bytes: one slab holds 64 KiB.
 const BUFFER_MIN: u64 = 64 * 1024;
@@ -36,8 +44,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Keys of the collectors that may feed this gateway.
     pub keys: Vec<GatewayKey>,
-    /// Where the files appear.
-    pub mount: PathBuf,
+    /// Where the files appear; none: there is no mount, only the stream socket.
+    pub mount: Option<PathBuf>,
+    /// The stream socket, if there is one.
+    pub stream: Option<StreamConfig>,
     /// Socket of the helper that mounts for this gateway; none: it mounts by itself.
     pub mount_helper: Option<PathBuf>,
     /// Where the restart bound is kept.
@@ -83,6 +93,7 @@ struct Raw {
     socket: RawSocket,
     #[serde(default)]
     health: RawHealth,
+    stream: Option<RawStream>,
     #[serde(default)]
     confinement: RawConfinement,
     #[serde(default)]
@@ -200,8 +211,16 @@ impl Config {
             format_args!("give an address and port, such as \"0.0.0.0:4790\" or \"[::]:4790\", instead of {:?}", raw.listen),
         );
         let keys = load_keys(file, &raw.keys, environment, &mut problems);
+        let mount = (raw.mount != Path::new(NO_MOUNT)).then_some(raw.mount);
+        check_mount(
+            mount.as_deref(),
+            raw.mount_helper.is_some(),
+            raw.stream.is_some(),
+            &mut problems,
+        );
+        let stream = raw.stream.map(|stream| stream.check(&mut problems));
         let paths = [
-            ("mount", Some(&raw.mount)),
+            ("mount", mount.as_ref()),
             ("mount-helper", raw.mount_helper.as_ref()),
             ("runtime-directory", Some(&raw.runtime_directory)),
         ];
@@ -214,12 +233,24 @@ impl Config {
                 );
             }
         }
-        if raw.runtime_directory.starts_with(&raw.mount) {
-            problems.add(
-                "runtime-directory",
-                "lies inside the mount",
-                "choose a directory outside it, such as /run/qrng-gateway",
-            );
+        for (key, path) in [
+            ("runtime-directory", Some(&raw.runtime_directory)),
+            (
+                "stream.listen",
+                stream.as_ref().map(|stream| &stream.listen),
+            ),
+        ] {
+            let inside = mount
+                .as_ref()
+                .zip(path)
+                .is_some_and(|(mount, path)| path.starts_with(mount));
+            if inside {
+                problems.add(
+                    key,
+                    "lies inside the mount",
+                    "choose a place outside it, such as /run/qrng-gateway",
+                );
+            }
         }
         if let Some(s) = raw.stall_limit
             && !(1..=STALL_MAX_S).contains(&s)
@@ -265,7 +296,8 @@ impl Config {
             ) => Ok(Self {
                 listen,
                 keys,
-                mount: raw.mount,
+                mount,
+                stream,
                 mount_helper: raw.mount_helper,
                 runtime_directory: raw.runtime_directory,
                 accept,
@@ -280,6 +312,27 @@ impl Config {
             }),
             _ => unreachable!("a missing value without a problem"),
         }
+    }
+}
+
+/// Programs must be able to get at the bytes, and what is said of a mount must belong to one.
+fn check_mount(mount: Option<&Path>, helper: bool, stream: bool, problems: &mut Problems) {
+    if mount.is_some() {
+        return;
+    }
+    if !stream {
+        problems.add(
+            "mount",
+            "is \"none\", and there is no section [stream]: no program could get a byte",
+            "name a directory, or add [stream] with `listen`",
+        );
+    }
+    if helper {
+        problems.add(
+            "mount-helper",
+            "has nothing to mount, as `mount` is \"none\"",
+            "leave it out",
+        );
     }
 }
 

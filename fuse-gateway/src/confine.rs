@@ -97,19 +97,23 @@ fn files_of_others(directory: &Path) -> u64 {
 }
 
 /// Takes all system calls but those that receiving and serving need, from all threads. All of them must have been started.
-/// `socket` is the UDP socket, the only one that anything is received from.
+/// `socket` is the UDP socket; `stream` the one that programs of this host connect to, if there is one.
 ///
 /// # Errors
 /// See [`ConfineError`].
-pub fn system_calls(extent: &Extent, socket: RawFd) -> Result<(), ConfineError> {
+pub fn system_calls(
+    extent: &Extent,
+    socket: RawFd,
+    stream: Option<RawFd>,
+) -> Result<(), ConfineError> {
     if *extent == Extent::Fusermount {
         return Ok(());
     }
-    let confined = of_gateway(extent, socket).and_then(calls::only);
+    let confined = of_gateway(extent, socket, stream).and_then(calls::only);
     confined.map_err(|e| Process::Gateway.refused(e))
 }
 
-fn of_gateway(extent: &Extent, socket: RawFd) -> Result<Rules, Error> {
+fn of_gateway(extent: &Extent, socket: RawFd, stream: Option<RawFd>) -> Result<Rules, Error> {
     let mut rules = calls::running()?;
     // The link: receiving, never answering.
     allow(&mut rules, libc::SYS_recvmmsg, [vec![is(0, socket)]])?;
@@ -167,10 +171,24 @@ fn of_gateway(extent: &Extent, socket: RawFd) -> Result<Rules, Error> {
             libc::SYS_readlink,
         ],
     );
+    if let Some(listener) = stream {
+        accepting(&mut rules, listener)?;
+    }
     if *extent == Extent::Mounting {
         allow_all(&mut rules, &[libc::SYS_umount2, libc::SYS_geteuid]);
     }
     Ok(rules)
+}
+
+/// Whoever has connected to the stream socket is listened to and answered (by write(2)), and nobody is connected to.
+fn accepting(rules: &mut Rules, listener: RawFd) -> Result<(), Error> {
+    allow(rules, libc::SYS_accept4, [vec![is(0, listener)]])?;
+    allow(rules, libc::SYS_ioctl, [vec![is(1, libc::FIONBIO as i32)]])?;
+    allow_all(
+        rules,
+        &[libc::SYS_recvfrom, libc::SYS_getsockopt, libc::SYS_geteuid],
+    );
+    Ok(())
 }
 
 #[cfg(test)]
@@ -180,7 +198,7 @@ mod tests {
     #[test]
     fn nobody_is_connected_to_and_nothing_sent_to_an_address() {
         for extent in [Extent::Whole(None), Extent::Mounting] {
-            let rules = of_gateway(&extent, 3).unwrap();
+            let rules = of_gateway(&extent, 3, None).unwrap();
             for call in [
                 libc::SYS_connect,
                 libc::SYS_sendto,
@@ -199,8 +217,20 @@ mod tests {
     }
 
     #[test]
+    fn only_a_gateway_with_a_stream_socket_accepts_connections() {
+        for stream in [None, Some(4)] {
+            let rules = of_gateway(&Extent::Whole(None), 3, stream).unwrap();
+            for call in [libc::SYS_accept4, libc::SYS_recvfrom] {
+                assert_eq!(rules.contains_key(&call), stream.is_some(), "{call}");
+            }
+            assert!(!rules.contains_key(&libc::SYS_connect));
+            assert!(!rules.contains_key(&libc::SYS_sendto));
+        }
+    }
+
+    #[test]
     fn the_list_is_as_short_as_the_documents_say() {
-        let mut rules = of_gateway(&Extent::Whole(None), 3).unwrap();
+        let mut rules = of_gateway(&Extent::Whole(None), 3, None).unwrap();
         rules.remove(&libc::SYS_fcntl);
         if cfg!(target_arch = "x86_64") {
             let text = include_str!("../../docs/confinement-gateway.md");

@@ -56,7 +56,7 @@ impl Default for Counters {
 }
 
 /// A number that one thread at a time changes and others look at.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {

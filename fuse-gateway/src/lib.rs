@@ -6,7 +6,7 @@
 //!          recvmmsg    parse, check, test, hold     discard or replace           request loop, reads that wait
 //!                      verify,       until judged,  when full
 //!                      commit        latch
-//!                        │             │
+//!                        │             │                                        └──> stream (Unix socket) ──> consumers
 //!                      link: counters, session, sources ──> status (file), watch (log, rates, cleared alarms)
 //! ```
 //!
@@ -29,11 +29,12 @@ pub mod link;
 pub mod pressure;
 pub mod receive;
 pub mod status;
+pub mod stream;
 pub mod tree;
 pub mod watch;
 
 use std::fs;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -59,6 +60,7 @@ use crate::kernel::{Handed, LoopEnd, Mount, MountOptions};
 use crate::link::Link;
 use crate::receive::{Output, Receiver, now_us};
 use crate::status::{Confined, Status};
+use crate::stream::{Listener, Server, StreamCounters};
 use crate::tree::Tree;
 
 /// The name under which the service manager keeps the mount's connection for the next run.
@@ -95,16 +97,33 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         (geteuid().as_raw(), getegid().as_raw()),
         now_us(),
     ));
-    let mut mount = mount(&config, &manager, supervisor, &progress, &tree)?;
+    // The socket before the mount: a second gateway at the same path is refused before it has mounted anything.
+    let stream = config.stream.as_ref().map(Listener::open).transpose()?;
+    let file = stream.as_ref().map(Listener::file);
+    let mut mount = match &config.mount {
+        Some(point) => Some(mount(
+            &config, point, &manager, supervisor, &progress, &tree,
+        )?),
+        None => None,
+    };
+    let places = places(&config, mount.as_ref());
     let confining = Confining {
         wanted: config.confinement,
-        extent: extent(&config, &mount),
+        extent: extent(&config, mount.as_ref()),
         socket: socket.as_raw_fd(),
+        stream: stream.as_ref().map(|stream| stream.as_fd().as_raw_fd()),
     };
     // Before any other thread, because the threads inherit what confines this one.
     status.confined.set(confining.begin(&config)?).ok();
     supervisor.heed_signals()?;
-    mount.serve()?;
+    if let Some(mount) = &mut mount {
+        mount.serve()?;
+    }
+    if let (Some(listener), Some(counters)) = (stream, &status.stream) {
+        let (tree, counters) = (Arc::clone(&tree), Arc::clone(counters));
+        let server = Server::new(listener, tree, counters, progress.stage("stream"));
+        supervisor.spawn("stream", move || server.run())?;
+    }
 
     let admit = Admit::new(config.keys, start.micros(), config.accept);
     qrng::wipe_stack();
@@ -137,12 +156,10 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
     confining.finish()?;
     go.send(()).context("thread receive has ended")?;
     info!(
-        "serving at {}, listening on UDP {}, keys {keys}, buffer {} bytes",
-        mount.point().display(),
-        config.listen,
-        config.buffer_size
+        "serving at {places}, listening on UDP {}, keys {keys}, buffer {} bytes",
+        config.listen, config.buffer_size
     );
-    manager.ready(&format!("serving at {}", mount.point().display()));
+    manager.ready(&format!("serving at {places}"));
 
     let ending = supervisor.wait();
     manager.stopping();
@@ -156,7 +173,8 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
             ExitCode::FAILURE
         }
     };
-    if let Err(e) = mount.stop() {
+    drop(file);
+    if let Some(Err(e)) = mount.map(Mount::stop) {
         error!("{e}");
         return Ok(ExitCode::FAILURE);
     }
@@ -180,20 +198,28 @@ fn status(config: &Config) -> anyhow::Result<Status> {
         buffer,
         health: Arc::new(health),
         rates: Arc::default(),
+        stream: config.stream.is_some().then(Arc::<StreamCounters>::default),
         stall_limit_s: config.stall_limit_s,
         confined: OnceLock::new(),
     })
 }
 
 /// How far this gateway can be confined.
-fn extent(config: &Config, mount: &Mount) -> Extent {
-    if mount.resumed() {
-        Extent::Whole(Some(mount.point().to_owned()))
-    } else if config.mount_helper.is_some() {
-        Extent::Whole(None)
-    } else {
-        Extent::mounting()
+fn extent(config: &Config, mount: Option<&Mount>) -> Extent {
+    match mount {
+        Some(mount) if mount.resumed() => Extent::Whole(Some(mount.point().to_owned())),
+        Some(_) if config.mount_helper.is_none() => Extent::mounting(),
+        _ => Extent::Whole(None),
     }
+}
+
+/// Where programs get bytes, in words.
+fn places(config: &Config, mount: Option<&Mount>) -> String {
+    let mount = mount.map(|mount| mount.point().display().to_string());
+    let stream = config.stream.as_ref();
+    let stream = stream.map(|stream| stream.listen.display().to_string());
+    let places: Vec<_> = mount.into_iter().chain(stream).collect();
+    places.join(" and ")
 }
 
 /// What is done to confine this process, in two steps.
@@ -201,6 +227,8 @@ struct Confining {
     wanted: Confinement,
     extent: Extent,
     socket: RawFd,
+    /// The socket that programs connect to.
+    stream: Option<RawFd>,
 }
 
 impl Confining {
@@ -237,7 +265,7 @@ impl Confining {
     /// When all threads have started.
     fn finish(&self) -> anyhow::Result<()> {
         if self.wanted == Confinement::Enforced {
-            confine::system_calls(&self.extent, self.socket)?;
+            confine::system_calls(&self.extent, self.socket, self.stream)?;
         }
         Ok(())
     }
@@ -251,12 +279,13 @@ fn names(keys: &[GatewayKey]) -> String {
 /// The mount: the one that was kept from the last run, one that the helper makes, or one's own.
 fn mount(
     config: &Config,
+    point: &Path,
     manager: &Manager,
     supervisor: &Supervisor,
     progress: &Arc<Progress>,
     tree: &Arc<Tree>,
 ) -> anyhow::Result<Mount> {
-    let options = mount_options(config, supervisor, progress);
+    let options = mount_options(config, point, supervisor, progress);
     let kept = handed_over()?
         .into_iter()
         .find(|handed| handed.name == KEPT);
@@ -290,12 +319,13 @@ fn mount(
 
 fn mount_options(
     config: &Config,
+    point: &Path,
     supervisor: &Supervisor,
     progress: &Arc<Progress>,
 ) -> MountOptions {
     let reporter = supervisor.reporter();
     MountOptions {
-        point: config.mount.clone(),
+        point: point.to_path_buf(),
         allow_other: config.allow_other.unwrap_or(geteuid().is_root()),
         threads: 0,
         progress: Arc::clone(progress),

@@ -13,6 +13,7 @@ use crate::admit::{Reject, SKEW_ALARM_US};
 use crate::buffer::{Buffer, Counts, Overflow};
 use crate::health::{self, ClearRequest, Health};
 use crate::link::{Link, Told};
+use crate::stream::StreamCounters;
 use crate::watch::Rates;
 
 /// Silence that is worth telling: announcements come every second.
@@ -30,6 +31,8 @@ pub struct Status {
     pub clear_request: ClearRequest,
     /// Rates of the last second.
     pub rates: Arc<Rates>,
+    /// What the stream socket has counted, if there is one.
+    pub stream: Option<Arc<StreamCounters>>,
     /// After how many seconds of silence waiting reads fail.
     pub stall_limit_s: Option<u64>,
     /// How this process is confined, once it is.
@@ -108,8 +111,9 @@ impl Status {
             "sources": sources,
             "last_verified_age_seconds": self.link.age().map(|age| age.as_secs_f64()),
             "confinement": self.confined.get(),
+            "stream": self.stream.as_deref().map(StreamCounters::value),
             "readers": {
-                "waiting": self.buffer.readers().load(Ordering::Relaxed),
+                "waiting": self.buffer.waiting(),
             },
         })
     }

@@ -374,7 +374,8 @@ impl Tree {
         Ok(Reading::Answered)
     }
 
-    fn document(&self) -> String {
+    /// The status document, one JSON object and a newline.
+    pub(crate) fn document(&self) -> String {
         let mut document = (self.status)();
         document.push('\n');
         document

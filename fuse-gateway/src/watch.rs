@@ -212,6 +212,7 @@ mod tests {
             clear_request: ClearRequest::new(directory),
             buffer,
             rates: Rates::default().into(),
+            stream: None,
             stall_limit_s,
             confined: std::sync::OnceLock::new(),
         }

@@ -34,8 +34,14 @@ _qrng() {
             qrng,keygen)
                 cmd="qrng__subcmd__keygen"
                 ;;
+            qrng,mcp)
+                cmd="qrng__subcmd__mcp"
+                ;;
             qrng,status)
                 cmd="qrng__subcmd__status"
+                ;;
+            qrng,top)
+                cmd="qrng__subcmd__top"
                 ;;
             qrng__subcmd__help,assess)
                 cmd="qrng__subcmd__help__subcmd__assess"
@@ -55,8 +61,14 @@ _qrng() {
             qrng__subcmd__help,keygen)
                 cmd="qrng__subcmd__help__subcmd__keygen"
                 ;;
+            qrng__subcmd__help,mcp)
+                cmd="qrng__subcmd__help__subcmd__mcp"
+                ;;
             qrng__subcmd__help,status)
                 cmd="qrng__subcmd__help__subcmd__status"
+                ;;
+            qrng__subcmd__help,top)
+                cmd="qrng__subcmd__help__subcmd__top"
                 ;;
             *)
                 ;;
@@ -65,7 +77,7 @@ _qrng() {
 
     case "${cmd}" in
         qrng)
-            opts="-h -V --help --version keygen status clear assess doctor demo help"
+            opts="-h -V --help --version keygen status top clear assess doctor mcp demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -175,7 +187,7 @@ _qrng() {
             return 0
             ;;
         qrng__subcmd__help)
-            opts="keygen status clear assess doctor demo help"
+            opts="keygen status top clear assess doctor mcp demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -272,7 +284,35 @@ _qrng() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        qrng__subcmd__help__subcmd__mcp)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         qrng__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        qrng__subcmd__help__subcmd__top)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -308,6 +348,32 @@ _qrng() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        qrng__subcmd__mcp)
+            opts="-h --mount --stream --ca-file --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --mount)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stream)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         qrng__subcmd__status)
             opts="-h --mount --collector-runtime --json --once --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -320,6 +386,28 @@ _qrng() {
                     return 0
                     ;;
                 --collector-runtime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        qrng__subcmd__top)
+            opts="-h --mount --stream --once --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --mount)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stream)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

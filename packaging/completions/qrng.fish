@@ -28,9 +28,11 @@ complete -c qrng -n "__fish_qrng_needs_command" -s h -l help -d 'Print help'
 complete -c qrng -n "__fish_qrng_needs_command" -s V -l version -d 'Print version'
 complete -c qrng -n "__fish_qrng_needs_command" -f -a "keygen" -d 'Make the two key files of a link: one for the gateway, one for the collector'
 complete -c qrng -n "__fish_qrng_needs_command" -f -a "status" -d 'Show what the daemons on this machine do (exit code 0: serving, 1: not serving, 2: nothing found)'
+complete -c qrng -n "__fish_qrng_needs_command" -f -a "top" -d 'Show what the gateway does, live in this terminal (q: quit)'
 complete -c qrng -n "__fish_qrng_needs_command" -f -a "clear" -d 'Let a daemon go on that health tests have stopped for good, once the noise source is mended'
 complete -c qrng -n "__fish_qrng_needs_command" -f -a "assess" -d 'Say whether anything about random bytes is odd (exit code 0: passed, 1: failed, 2: could not)'
 complete -c qrng -n "__fish_qrng_needs_command" -f -a "doctor" -d 'Say whether the collector can use this host\'s devices, and what mends it if not (exit code 0: nothing missing, 1: something, 2: cannot look)'
+complete -c qrng -n "__fish_qrng_needs_command" -f -a "mcp" -d 'Give a language model random bytes and numbers: tools of the Model Context Protocol, over standard input and output'
 complete -c qrng -n "__fish_qrng_needs_command" -f -a "demo" -d 'Run a collector and a gateway here with simulated noise, and leave nothing behind'
 complete -c qrng -n "__fish_qrng_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c qrng -n "__fish_qrng_using_subcommand keygen" -l out -d 'Directory to write into' -r -F
@@ -41,6 +43,10 @@ complete -c qrng -n "__fish_qrng_using_subcommand status" -l collector-runtime -
 complete -c qrng -n "__fish_qrng_using_subcommand status" -l json -d 'Print the documents themselves, as one JSON object'
 complete -c qrng -n "__fish_qrng_using_subcommand status" -l once -d 'Take one sample only: answers at once, without rates'
 complete -c qrng -n "__fish_qrng_using_subcommand status" -s h -l help -d 'Print help'
+complete -c qrng -n "__fish_qrng_using_subcommand top" -l mount -d 'Directory where the gateway\'s files are mounted' -r -F
+complete -c qrng -n "__fish_qrng_using_subcommand top" -l stream -d 'Ask at this stream socket instead' -r -F
+complete -c qrng -n "__fish_qrng_using_subcommand top" -l once -d 'Print what there is to see after a second, as text, and end'
+complete -c qrng -n "__fish_qrng_using_subcommand top" -s h -l help -d 'Print help'
 complete -c qrng -n "__fish_qrng_using_subcommand clear" -l gateway -d 'Clear the gateway with this runtime directory' -r -F
 complete -c qrng -n "__fish_qrng_using_subcommand clear" -l collector -d 'Clear the collector with this runtime directory' -r -F
 complete -c qrng -n "__fish_qrng_using_subcommand clear" -s h -l help -d 'Print help'
@@ -53,14 +59,20 @@ complete -c qrng -n "__fish_qrng_using_subcommand doctor" -l user -d 'Whom the d
 complete -c qrng -n "__fish_qrng_using_subcommand doctor" -l root -d 'Where the file system of the host begins' -r -F
 complete -c qrng -n "__fish_qrng_using_subcommand doctor" -l json -d 'Print one JSON object for programs'
 complete -c qrng -n "__fish_qrng_using_subcommand doctor" -s h -l help -d 'Print help'
+complete -c qrng -n "__fish_qrng_using_subcommand mcp" -l mount -d 'Take bytes from the gateway whose files are here' -r -F
+complete -c qrng -n "__fish_qrng_using_subcommand mcp" -l stream -d 'Take bytes from the gateway that listens at this stream socket' -r -F
+complete -c qrng -n "__fish_qrng_using_subcommand mcp" -l ca-file -d 'Certificates (PEM) of the authorities by which a remote gateway is verified' -r -F
+complete -c qrng -n "__fish_qrng_using_subcommand mcp" -s h -l help -d 'Print help'
 complete -c qrng -n "__fish_qrng_using_subcommand demo" -l seconds -d 'End after so many seconds of service; without it, Ctrl-C ends the demonstration' -r
 complete -c qrng -n "__fish_qrng_using_subcommand demo" -l mount -d 'Mount the files here (an empty directory, or one to be made and removed)' -r -F
 complete -c qrng -n "__fish_qrng_using_subcommand demo" -l rate -d 'Rate of the simulated card: pcie-4m, pcie-16m, chip-40m, chip-240m, usb-4m, unlimited or e.g. "5 MB/s"' -r
 complete -c qrng -n "__fish_qrng_using_subcommand demo" -s h -l help -d 'Print help'
-complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status clear assess doctor demo help" -f -a "keygen" -d 'Make the two key files of a link: one for the gateway, one for the collector'
-complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status clear assess doctor demo help" -f -a "status" -d 'Show what the daemons on this machine do (exit code 0: serving, 1: not serving, 2: nothing found)'
-complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status clear assess doctor demo help" -f -a "clear" -d 'Let a daemon go on that health tests have stopped for good, once the noise source is mended'
-complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status clear assess doctor demo help" -f -a "assess" -d 'Say whether anything about random bytes is odd (exit code 0: passed, 1: failed, 2: could not)'
-complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status clear assess doctor demo help" -f -a "doctor" -d 'Say whether the collector can use this host\'s devices, and what mends it if not (exit code 0: nothing missing, 1: something, 2: cannot look)'
-complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status clear assess doctor demo help" -f -a "demo" -d 'Run a collector and a gateway here with simulated noise, and leave nothing behind'
-complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status clear assess doctor demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status top clear assess doctor mcp demo help" -f -a "keygen" -d 'Make the two key files of a link: one for the gateway, one for the collector'
+complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status top clear assess doctor mcp demo help" -f -a "status" -d 'Show what the daemons on this machine do (exit code 0: serving, 1: not serving, 2: nothing found)'
+complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status top clear assess doctor mcp demo help" -f -a "top" -d 'Show what the gateway does, live in this terminal (q: quit)'
+complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status top clear assess doctor mcp demo help" -f -a "clear" -d 'Let a daemon go on that health tests have stopped for good, once the noise source is mended'
+complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status top clear assess doctor mcp demo help" -f -a "assess" -d 'Say whether anything about random bytes is odd (exit code 0: passed, 1: failed, 2: could not)'
+complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status top clear assess doctor mcp demo help" -f -a "doctor" -d 'Say whether the collector can use this host\'s devices, and what mends it if not (exit code 0: nothing missing, 1: something, 2: cannot look)'
+complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status top clear assess doctor mcp demo help" -f -a "mcp" -d 'Give a language model random bytes and numbers: tools of the Model Context Protocol, over standard input and output'
+complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status top clear assess doctor mcp demo help" -f -a "demo" -d 'Run a collector and a gateway here with simulated noise, and leave nothing behind'
+complete -c qrng -n "__fish_qrng_using_subcommand help; and not __fish_seen_subcommand_from keygen status top clear assess doctor mcp demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

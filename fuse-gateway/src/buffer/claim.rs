@@ -67,6 +67,45 @@ pub(super) enum Fate {
     Served,
     Seeding,
     Destroyed,
+    /// Not known yet: they are no longer in the buffer's memory.
+    InFlight,
+}
+
+/// Bytes of a claim that lie in memory of the reader's side, who wipes it. Dropping it without [`Taken::delivered`] counts
+/// them as destroyed.
+#[derive(Debug)]
+pub struct Taken<'a> {
+    buffer: &'a Buffer,
+    len: usize,
+    fate: Fate,
+}
+
+impl<'a> Taken<'a> {
+    /// `len` bytes in flight of `buffer`.
+    pub(super) fn new(buffer: &'a Buffer, len: usize) -> Self {
+        Self {
+            buffer,
+            len,
+            fate: Fate::Destroyed,
+        }
+    }
+
+    /// How many bytes; never none.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The reader has the bytes: they count as served.
+    pub fn delivered(mut self) {
+        self.fate = Fate::Served;
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.buffer.settle(&mut Vec::new(), self.len, self.fate);
+    }
 }
 
 /// Bytes handed to one reader. Dropping it without [`Claim::delivered`] destroys them.
@@ -165,6 +204,13 @@ impl<'a> Claim<'a> {
             .map(Slab::bytes)
             .chain(std::iter::once(copied))
             .filter(|bytes| !bytes.is_empty())
+    }
+
+    /// Copies the bytes to the front of `out`, which must be at least as long as the claim. They stay in flight: the caller
+    /// settles them.
+    pub(super) fn move_to(mut self, out: &mut [u8]) {
+        self.copy_to(out);
+        self.fate = Fate::InFlight;
     }
 
     /// The reader has the bytes: they count as served.

@@ -37,7 +37,8 @@ fn defaults_need_a_key_only() {
     let (_dir, key) = key_file();
     let config = load(&format!("keys = [{key:?}]"), &Environment::default()).unwrap();
     assert_eq!(config.listen.to_string(), "0.0.0.0:4790");
-    assert_eq!(config.mount, Path::new("/qrng"));
+    assert_eq!(config.mount.as_deref(), Some(Path::new("/qrng")));
+    assert_eq!(config.stream, None);
     assert_eq!(config.buffer_size, 16 << 20);
     assert_eq!(config.overflow, Overflow::Discard);
     assert_eq!(config.accept, Kinds::REAL);
@@ -184,4 +185,66 @@ fn every_problem_is_told_with_key_and_remedy() {
         &Environment::default(),
         &["chmod 0600"],
     );
+}
+
+#[test]
+fn a_stream_socket_can_take_the_place_of_the_mount() {
+    let (_dir, key) = key_file();
+    let environment = Environment::default();
+    let text = |more: &str| format!("keys = [{key:?}]\n{more}");
+    let config = load(
+        &text("mount = \"none\"\n[stream]\nlisten = \"/run/s\"\nmode = \"0600\"\ngroup = \"root\"\nusers = [\"root\"]"),
+        &environment,
+    )
+    .unwrap();
+    assert_eq!(config.mount, None);
+    let stream = config.stream.unwrap();
+    assert_eq!(stream.listen, Path::new("/run/s"));
+    assert_eq!(stream.mode, 0o600);
+    assert_eq!(stream.group.unwrap().as_raw(), 0);
+    assert_eq!(stream.users.unwrap()[0].as_raw(), 0);
+    let plain = load(&text("[stream]\nlisten = \"/run/s\""), &environment).unwrap();
+    let stream = plain.stream.unwrap();
+    assert_eq!(
+        (stream.mode, stream.group, stream.users),
+        (0o660, None, None)
+    );
+    assert!(plain.mount.is_some());
+}
+
+#[test]
+fn what_is_wrong_with_a_stream_socket_is_told() {
+    let (_dir, key) = key_file();
+    let environment = Environment::default();
+    let long = "x".repeat(200);
+    for (more, words) in [
+        ("mount = \"none\"", ["mount: is \"none\"", "[stream]"]),
+        (
+            "mount = \"none\"\nmount-helper = \"/run/m\"\n[stream]\nlisten = \"/run/s\"",
+            ["mount-helper", "leave it out"],
+        ),
+        (
+            "[stream]\nlisten = \"run/s\"",
+            ["stream.listen", "absolute"],
+        ),
+        (
+            "[stream]\nlisten = \"/qrng/s\"",
+            ["stream.listen", "inside the mount"],
+        ),
+        ("[stream]\nmode = \"0600\"", ["listen", "stream"]),
+        (
+            "[stream]\nlisten = \"/run/s\"\nmode = \"rw\"\ngroup = \"no such\"",
+            ["stream.mode: \"rw\"", "there is no group \"no such\""],
+        ),
+        (
+            "[stream]\nlisten = \"/run/s\"\nmode = \"07777\"\nusers = [\"no such\"]",
+            ["stream.mode", "there is no user \"no such\""],
+        ),
+        (
+            &format!("[stream]\nlisten = \"/{long}\""),
+            ["stream.listen", "at most"],
+        ),
+    ] {
+        refused(&format!("keys = [{key:?}]\n{more}"), &environment, &words);
+    }
 }

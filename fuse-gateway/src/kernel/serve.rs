@@ -59,7 +59,7 @@ impl Shared {
         after: After,
         resumed: bool,
     ) -> Self {
-        let waiting = Waiting::new(tree.buffer().readers());
+        let waiting = Waiting::new(tree.buffer().queue());
         Self {
             connection,
             tree,
@@ -232,10 +232,11 @@ impl Shared {
 
     fn interrupt(&self, request: &Request<'_>) -> Result<(), Refusal> {
         let unique = request.interrupted()?;
-        if !self.waiting.interrupt(unique) {
+        let Some(others) = self.waiting.interrupt(unique) else {
             return Err(Refusal::InterruptLater);
-        }
+        };
         self.connection.refuse(unique, Refusal::Interrupted);
+        self.tell(others);
         Ok(())
     }
 
@@ -364,22 +365,32 @@ impl Shared {
         if self.after == After::NextRun {
             return;
         }
-        while let Some(read) = self.waiting.first() {
-            self.connection.refuse(read.unique, Refusal::Ending);
-            self.waiting.served();
+        while let Some(placed) = self.waiting.first() {
+            self.connection.refuse(placed.read.unique, Refusal::Ending);
+            self.tell(self.waiting.served(placed));
+        }
+    }
+
+    /// Wakes those who wait at the stream socket, if it is their turn now.
+    fn tell(&self, others: bool) {
+        if others {
+            self.tree.buffer().alert();
         }
     }
 
     fn serve_reads(&self, desk: &mut Desk) {
-        while let Some(read) = self.waiting.first() {
-            match self.serve(&read, desk) {
-                Ok(Reading::Answered) => self.waiting.served(),
-                Ok(Reading::Empty) => return self.waiting.put_back(read),
+        while let Some(placed) = self.waiting.first() {
+            if !self.waiting.is_its_turn(&placed) {
+                return self.waiting.put_back(placed);
+            }
+            match self.serve(&placed.read, desk) {
+                Ok(Reading::Answered) => {}
+                Ok(Reading::Empty) => return self.waiting.put_back(placed),
                 Err(refusal) => {
-                    self.connection.refuse(read.unique, refusal);
-                    self.waiting.served();
+                    self.connection.refuse(placed.read.unique, refusal);
                 }
             }
+            self.tell(self.waiting.served(placed));
         }
     }
 }

@@ -7,8 +7,9 @@
 //! ```
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::buffer::{Lane, Queue, Ticket};
 
 /// The most reads that wait; further ones are refused.
 const MAX_READS: usize = 65_536;
@@ -26,9 +27,16 @@ pub(super) struct Parked {
     pub(super) size: usize,
 }
 
+/// A read and its place among all who wait, those at the stream socket included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Placed {
+    pub(super) read: Parked,
+    ticket: Ticket,
+}
+
 #[derive(Debug, Default)]
 struct Lists {
-    reads: VecDeque<Parked>,
+    reads: VecDeque<Placed>,
     polls: HashSet<u64>,
 }
 
@@ -36,22 +44,22 @@ struct Lists {
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     lists: Mutex<Lists>,
-    /// Reads in the list and the one that is being served.
-    reads: Arc<AtomicUsize>,
+    /// The order of all who wait: the reads in the list, the one that is being served, and others.
+    queue: Arc<Queue>,
 }
 
 impl Waiting {
-    /// Empty lists that count their reads in `reads`.
-    pub(super) fn new(reads: Arc<AtomicUsize>) -> Self {
+    /// Empty lists whose reads take their place in `queue`.
+    pub(super) fn new(queue: Arc<Queue>) -> Self {
         Self {
             lists: Mutex::default(),
-            reads,
+            queue,
         }
     }
 
-    /// Reads that wait now.
+    /// How many wait now, here and elsewhere.
     pub(super) fn reads(&self) -> usize {
-        self.reads.load(Ordering::SeqCst)
+        self.queue.len()
     }
 
     /// Puts a read at the end of the list; false if the list is full.
@@ -60,35 +68,40 @@ impl Waiting {
         if lists.reads.len() >= MAX_READS {
             return false;
         }
-        lists.reads.push_back(read);
-        self.reads.fetch_add(1, Ordering::SeqCst);
+        let ticket = self.queue.join(Lane::Files);
+        lists.reads.push_back(Placed { read, ticket });
         true
     }
 
-    /// Takes out the read `unique`; false if it doesn't wait here.
-    pub(super) fn interrupt(&self, unique: u64) -> bool {
+    /// Takes out the read `unique`; `None` if it doesn't wait here, otherwise whether somebody else must be told that it is
+    /// their turn.
+    pub(super) fn interrupt(&self, unique: u64) -> Option<bool> {
         let mut lists = self.lock();
-        let Some(at) = lists.reads.iter().position(|read| read.unique == unique) else {
-            return false;
-        };
-        lists.reads.remove(at);
-        self.reads.fetch_sub(1, Ordering::SeqCst);
-        true
+        let is_it = |placed: &Placed| placed.read.unique == unique;
+        let at = lists.reads.iter().position(is_it)?;
+        let placed = lists.reads.remove(at)?;
+        Some(self.queue.leave(placed.ticket))
     }
 
     /// Takes out the first read to serve it; it still counts until [`Waiting::served`] or [`Waiting::put_back`].
-    pub(super) fn first(&self) -> Option<Parked> {
+    pub(super) fn first(&self) -> Option<Placed> {
         self.lock().reads.pop_front()
     }
 
-    /// The read that [`Waiting::first`] gave has been answered.
-    pub(super) fn served(&self) {
-        self.reads.fetch_sub(1, Ordering::SeqCst);
+    /// Whether nobody has waited for longer, here or elsewhere.
+    pub(super) fn is_its_turn(&self, placed: &Placed) -> bool {
+        self.queue.is_first(placed.ticket)
+    }
+
+    /// The read that [`Waiting::first`] gave has been answered. True if somebody else must be told that it is their turn.
+    #[must_use]
+    pub(super) fn served(&self, placed: Placed) -> bool {
+        self.queue.leave(placed.ticket)
     }
 
     /// There was nothing for the read that [`Waiting::first`] gave: it is the first again.
-    pub(super) fn put_back(&self, read: Parked) {
-        self.lock().reads.push_front(read);
+    pub(super) fn put_back(&self, placed: Placed) {
+        self.lock().reads.push_front(placed);
     }
 
     /// Remembers a polled file. If that makes too many, all of them are returned to be woken.
@@ -137,22 +150,40 @@ mod tests {
     fn first_come_first_served_and_interrupts_take_out() {
         let waiting = Waiting::default();
         assert!((1..=4).all(|unique| waiting.park(read(unique))));
-        assert!(waiting.interrupt(2));
-        assert!(!waiting.interrupt(2));
+        assert_eq!(waiting.interrupt(2), Some(false));
+        assert_eq!(waiting.interrupt(2), None);
         let first = waiting.first().unwrap();
-        assert_eq!(first.unique, 1);
-        assert!(!waiting.interrupt(1), "it is being served");
+        assert_eq!(first.read.unique, 1);
+        assert_eq!(waiting.interrupt(1), None, "it is being served");
         assert_eq!(waiting.reads(), 3);
         waiting.put_back(first);
-        assert!(waiting.interrupt(1));
+        assert_eq!(waiting.interrupt(1), Some(false));
         for unique in [3, 4] {
-            assert_eq!(waiting.first(), Some(read(unique)));
-            waiting.served();
+            let first = waiting.first().unwrap();
+            assert_eq!(first.read, read(unique));
+            assert!(!waiting.served(first));
         }
         assert_eq!(
             (waiting.first(), waiting.reads(), waiting.is_empty()),
             (None, 0, true)
         );
+    }
+
+    #[test]
+    fn who_came_before_elsewhere_is_served_before() {
+        let queue = Arc::new(Queue::default());
+        let waiting = Waiting::new(Arc::clone(&queue));
+        let before = queue.join(Lane::Stream);
+        assert!(waiting.park(read(1)));
+        let after = queue.join(Lane::Stream);
+        assert_eq!(waiting.reads(), 3);
+        let first = waiting.first().unwrap();
+        assert!(!waiting.is_its_turn(&first));
+        assert!(queue.leave(before), "the read must be told");
+        assert!(waiting.is_its_turn(&first));
+        waiting.put_back(first);
+        assert_eq!(waiting.interrupt(1), Some(true), "the other must be told");
+        assert!(queue.is_first(after));
     }
 
     #[test]

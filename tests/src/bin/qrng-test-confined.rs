@@ -113,7 +113,7 @@ fn directory() -> PathBuf {
 fn confine_gateway(extent: &Extent, calls: bool, handles: &Handles) {
     privileges_and_files(extent, &directory()).expect("privileges and files");
     if calls {
-        system_calls(extent, handles.socket.as_raw_fd()).expect("system calls");
+        system_calls(extent, handles.socket.as_raw_fd(), None).expect("system calls");
     }
 }
 

@@ -1,0 +1,371 @@
+//! A Unix stream socket for consumers where there is no mount: the same bytes, each once, and the status.
+//!
+//! ```text
+//! program ── request (qrng::stream) ──> connection ── bytes there? ──> claim ──> answer
+//!         <── bytes or why not ────────     │ no, and it waits                     ^
+//!                                           └──> queue of all who wait ── its turn ┘
+//! ```
+//!
+//! One thread serves all connections with poll(2) and never waits for one of them: what a slow program does not take is kept
+//! for it outside the buffer, and destroyed when its time is over. So neither the receiving side nor a reader of a file waits for anybody
+//! here, except for the turn of those who came before, as among files.
+//!
+//! `listen` makes the socket file and lets programs in, `connection` moves bytes, and what frames mean is decided in
+//! [`qrng::stream`]. docs/stream.md says what programs may expect.
+
+mod admission;
+mod connection;
+mod counters;
+mod listen;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use qrng::stream::{ANSWER_LEN, Answer, Code, MAX_DOCUMENT, MAX_TAKE, Request, Wait};
+use qrng_daemon::Pulse;
+
+use self::admission::{Verdict, admit};
+use self::connection::{Asked, Connection, Waiting};
+pub use self::counters::StreamCounters;
+pub use self::listen::{ListenError, Listener, SocketFile, StreamConfig};
+use crate::buffer::{Lane, Memory, Space, Ticket};
+use crate::tree::Tree;
+
+/// For how long nobody is let in after the kernel has given no descriptor for a connection.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The thread's state.
+pub struct Server {
+    listener: Listener,
+    tree: Arc<Tree>,
+    counters: Arc<StreamCounters>,
+    pulse: Pulse,
+}
+
+/// What the thread needs to answer: memory for a claim, and for an answer on its way.
+struct Desk {
+    space: Space,
+    room: Memory,
+}
+
+impl Server {
+    /// A server of `tree`'s bytes and status at `listener`.
+    pub fn new(
+        listener: Listener,
+        tree: Arc<Tree>,
+        counters: Arc<StreamCounters>,
+        pulse: Pulse,
+    ) -> Self {
+        Self {
+            listener,
+            tree,
+            counters,
+            pulse,
+        }
+    }
+
+    /// Serves for ever.
+    ///
+    /// # Errors
+    /// There is no memory to begin with, or the kernel refuses to wait for events.
+    pub fn run(&self) -> anyhow::Result<()> {
+        let buffer = self.tree.buffer();
+        let chime = buffer.chime()?;
+        let mut desk = Desk {
+            space: Space::new()?,
+            room: Memory::new(ANSWER_LEN + MAX_TAKE as usize)?,
+        };
+        let mut connections: Vec<Connection<'_>> = Vec::new();
+        let mut closed_until: Option<Instant> = None;
+        loop {
+            self.pulse.works();
+            // Emptied and armed before anything is looked at, so whatever comes later ends the wait below.
+            let _ = chime.read();
+            if connections.iter().any(Connection::is_waiting) {
+                buffer.arm();
+            }
+            self.serve_waiting(&mut connections, &mut desk);
+            let now = Instant::now();
+            self.cut_off(&mut connections, now);
+            connections.retain(Connection::is_open);
+            self.counters.connections.set(connections.len() as u64);
+            closed_until = closed_until.filter(|&until| until > now);
+            let until = connections
+                .iter()
+                .filter_map(Connection::deadline)
+                .chain(closed_until)
+                .min();
+
+            let mut events = vec![PollFd::new(chime.as_fd(), PollFlags::POLLIN)];
+            let listens = if closed_until.is_some() {
+                PollFlags::empty()
+            } else {
+                PollFlags::POLLIN
+            };
+            events.push(PollFd::new(self.listener.as_fd(), listens));
+            events.extend(connections.iter().map(Connection::interest));
+            self.pulse.waits();
+            wait(
+                &mut events,
+                until.map(|until| until.saturating_duration_since(now)),
+            )?;
+            self.pulse.works();
+
+            let ready: Vec<bool> = events.iter().map(is_ready).collect();
+            drop(events);
+            for (connection, _) in connections
+                .iter_mut()
+                .zip(&ready[2..])
+                .filter(|(_, ready)| **ready)
+            {
+                self.advance(connection, &mut desk);
+            }
+            if ready[1] {
+                closed_until = self
+                    .let_in(&mut connections)
+                    .err()
+                    .map(|_| Instant::now() + PAUSE);
+            }
+        }
+    }
+
+    /// Lets in all who wait at the door.
+    ///
+    /// # Errors
+    /// The kernel gives no descriptor for the next one.
+    fn let_in<'b>(&'b self, connections: &mut Vec<Connection<'b>>) -> io::Result<()> {
+        loop {
+            let (stream, uid) = match self.listener.accept() {
+                Ok(Some(new)) => new,
+                Ok(None) => return Ok(()),
+                Err(e) => {
+                    log::warn!("a program could not connect to the stream socket: {e}");
+                    return Err(e);
+                }
+            };
+            let mut connection = Connection::new(stream, uid);
+            let others: Vec<_> = connections
+                .iter()
+                .map(|other| (other.uid(), other.idle_since()))
+                .collect();
+            let verdict = if self.listener.allows(uid) {
+                admit(uid, &others)
+            } else {
+                Verdict::Refuse(Code::Forbidden)
+            };
+            match verdict {
+                Verdict::LetIn => {}
+                Verdict::InsteadOf(other) => {
+                    self.counters.cut_off.add(1);
+                    connections.swap_remove(other);
+                }
+                Verdict::Refuse(code) => {
+                    self.counters.refused.add(1);
+                    // To a socket that is new the few bytes always go.
+                    connection.send(&Answer { code, len: 0 }.frame(), None, true);
+                    continue;
+                }
+            }
+            self.counters.accepted.add(1);
+            connections.push(connection);
+        }
+    }
+
+    /// Does for a connection what its socket is ready for.
+    fn advance<'b>(&'b self, connection: &mut Connection<'b>, desk: &mut Desk) {
+        match connection.advance() {
+            Asked::Nothing => {}
+            Asked::Delivered(bytes) => self.counters.served_bytes.add(bytes as u64),
+            Asked::LeftUnread => self.counters.left_unread.add(1),
+            Asked::GaveUp(ticket) => self.leave_queue(ticket),
+            Asked::Malformed(malformed) => {
+                log::debug!("a program at the stream socket was cut off: {malformed}");
+                self.counters.malformed.add(1);
+                self.say(connection, Code::Malformed);
+            }
+            Asked::For(request) => {
+                self.counters.requests.add(1);
+                match request {
+                    Request::Status => self.send_status(connection),
+                    Request::Take { least, most, wait } => {
+                        self.take(connection, least as usize, most as usize, wait, desk);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take<'b>(
+        &'b self,
+        connection: &mut Connection<'b>,
+        least: usize,
+        most: usize,
+        wait: Wait,
+        desk: &mut Desk,
+    ) {
+        let buffer = self.tree.buffer();
+        if buffer.latched() {
+            return self.say(connection, Code::Latched);
+        }
+        let patient = wait != Wait::UpTo(0);
+        // Who came first is served first; who does not wait does not queue either.
+        if (!patient || buffer.waiting() == 0) && self.give(connection, least, most, desk) {
+            return;
+        }
+        if self.tree.stalled() && buffer.fill() == 0 {
+            return self.say(connection, Code::Stalled);
+        }
+        if !patient {
+            return self.say(connection, Code::Empty);
+        }
+        let until = match wait {
+            Wait::UpTo(ms) => Instant::now().checked_add(Duration::from_millis(ms.into())),
+            Wait::ForEver => None,
+        };
+        let ticket = buffer.queue().join(Lane::Stream);
+        connection.wait(
+            Waiting {
+                least,
+                most,
+                ticket,
+            },
+            until,
+        );
+    }
+
+    /// Answers with bytes if there are `least` of them.
+    fn give<'b>(
+        &'b self,
+        connection: &mut Connection<'b>,
+        least: usize,
+        most: usize,
+        desk: &mut Desk,
+    ) -> bool {
+        let (head, body) = desk.room.bytes_mut().split_at_mut(ANSWER_LEN);
+        let buffer = self.tree.buffer();
+        let Some(taken) = buffer.take_out(least, &mut body[..most], &mut desk.space) else {
+            return false;
+        };
+        let len = taken.len();
+        let answer = Answer {
+            code: Code::Bytes,
+            len: len as u32,
+        };
+        head.copy_from_slice(&answer.frame());
+        let answer = &mut desk.room.bytes_mut()[..ANSWER_LEN + len];
+        if connection.send(answer, Some(taken), false) {
+            self.counters.served_bytes.add(len as u64);
+        }
+        qrng::wipe(answer);
+        true
+    }
+
+    /// Serves those who wait, as long as it is their turn and there are bytes, or tells them that there will be none.
+    fn serve_waiting<'b>(&'b self, connections: &mut [Connection<'b>], desk: &mut Desk) {
+        let buffer = self.tree.buffer();
+        loop {
+            let waiting = connections
+                .iter_mut()
+                .filter(|connection| connection.is_waiting());
+            let Some(connection) = waiting.min_by_key(|c| c.waiting().map(|w| w.ticket)) else {
+                return;
+            };
+            let Some(Waiting {
+                least,
+                most,
+                ticket,
+            }) = connection.waiting()
+            else {
+                return;
+            };
+            if buffer.latched() {
+                self.say(connection, Code::Latched);
+            } else if !buffer.queue().is_first(ticket) {
+                return;
+            } else if self.give(connection, least, most, desk) {
+            } else if self.tree.stalled() {
+                self.say(connection, Code::Stalled);
+            } else {
+                return;
+            }
+            self.leave_queue(ticket);
+        }
+    }
+
+    /// Ends waits and connections whose time is over.
+    fn cut_off(&self, connections: &mut [Connection<'_>], now: Instant) {
+        for connection in connections
+            .iter_mut()
+            .filter(|c| c.deadline().is_some_and(|at| at <= now))
+        {
+            if let Some(Waiting { ticket, .. }) = connection.waiting() {
+                self.say(connection, Code::Empty);
+                self.leave_queue(ticket);
+            } else {
+                connection.close();
+                self.counters.cut_off.add(1);
+            }
+        }
+    }
+
+    fn send_status(&self, connection: &mut Connection<'_>) {
+        let document = self.tree.document();
+        match u32::try_from(document.len()) {
+            Ok(len) if len <= MAX_DOCUMENT => {
+                let head = Answer {
+                    code: Code::Document,
+                    len,
+                };
+                let answer = [&head.frame(), document.as_bytes()].concat();
+                connection.send(&answer, None, false);
+            }
+            _ => {
+                log::error!(
+                    "the status document has {} bytes, which no answer can hold",
+                    document.len()
+                );
+                connection.close();
+            }
+        }
+    }
+
+    /// An answer without bytes.
+    fn say(&self, connection: &mut Connection<'_>, code: Code) {
+        let last = matches!(code, Code::Malformed | Code::Busy | Code::Forbidden);
+        connection.send(&Answer { code, len: 0 }.frame(), None, last);
+    }
+
+    /// Gives up a place, and wakes the files' readers if one of them is the first now.
+    fn leave_queue(&self, ticket: Ticket) {
+        let buffer = self.tree.buffer();
+        if buffer.queue().leave(ticket) {
+            buffer.alert();
+        }
+    }
+}
+
+fn is_ready(event: &PollFd<'_>) -> bool {
+    event.any().unwrap_or(false)
+}
+
+/// Waits for events, at most for `limit`.
+fn wait(events: &mut [PollFd<'_>], limit: Option<Duration>) -> io::Result<()> {
+    let timeout = match limit {
+        None => PollTimeout::NONE,
+        // Rounded up, so that a deadline is over when the wait is.
+        Some(limit) => {
+            let ms = limit.as_millis().saturating_add(1);
+            PollTimeout::from(u16::try_from(ms).unwrap_or(u16::MAX))
+        }
+    };
+    match poll(events, timeout) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}

@@ -112,7 +112,9 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, or with the key files that it names.
     pub fn load(file: &Path, keys: KeyCheck<'_>) -> Result<Self, ConfigError> {
-        let raw = read_toml(file)?;
+        let raw: Raw = read_toml(file)?;
+        // What is wrong is told in this form already.
+        raw.log.apply();
         let environment = Environment::read();
         Given {
             file,

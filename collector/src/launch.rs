@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
-use qrng_daemon::{PSK_VARIABLE, Pulse};
+use qrng_daemon::{FORMAT_VARIABLE, LogFormat, PSK_VARIABLE, Pulse};
 
 use crate::messages::{Answer, Checked, Order, SendOrder};
 use crate::pipe;
@@ -27,7 +27,12 @@ use crate::stats::Stats;
 const PROGRAM: &str = "/proc/self/exe";
 
 /// What the sender's environment may have of the reader's.
-const VARIABLES: [&str; 3] = ["QRNG_LOG", "CREDENTIALS_DIRECTORY", PSK_VARIABLE];
+const VARIABLES: [&str; 4] = [
+    "QRNG_LOG",
+    "JOURNAL_STREAM",
+    "CREDENTIALS_DIRECTORY",
+    PSK_VARIABLE,
+];
 
 /// Blocks that the pipe to the sender holds: enough to keep both processes busy, few enough for bytes
 /// to stay fresh.
@@ -138,6 +143,7 @@ fn spawn() -> anyhow::Result<(Child, ChildStdin, ChildStdout)> {
         .arg(std::process::id().to_string())
         .env_clear()
         .envs(kept)
+        .env(FORMAT_VARIABLE, LogFormat::now().name())
         // With one arena for all threads the C library's allocator never asks the kernel for more
         // than memory; with several it reads files.
         .env("MALLOC_ARENA_MAX", "1")

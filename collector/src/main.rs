@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     match qrng_collector::run(&args.daemon) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("qrng-collector: {error:#}");
+            log::error!("{error:#}");
             ExitCode::FAILURE
         }
     }

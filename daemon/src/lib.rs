@@ -13,6 +13,7 @@ mod credentials;
 )]
 pub mod descriptors;
 mod files;
+mod logging;
 mod manager;
 pub mod mounts;
 mod process;
@@ -28,8 +29,9 @@ mod supervisor;
 pub use args::DaemonArgs;
 pub use config::{ConfigError, Problems, parse_toml, path_in, read_toml};
 pub use files::{FileError, overwrite_secret, read_secret, write_atomically};
+pub use logging::{FORMAT_VARIABLE, LogConfig, LogFormat, init_log};
 pub use manager::Manager;
-pub use process::{follow, init_log, protect_memory};
+pub use process::{follow, protect_memory};
 pub use progress::{Progress, Pulse};
 pub use psk::{PSK_REMEDY, PSK_VARIABLE, Psk};
 pub use schedule::prefer_throughput;

@@ -9,15 +9,6 @@ use nix::sys::signal::Signal;
 use nix::unistd::getppid;
 use qrng_confine::memory;
 
-/// Starts logging to standard error: level `info`, or what the variable `QRNG_LOG` says
-/// (`debug`, `warn`, `qrng_gateway=debug`, ...). There is nothing below `debug`: a library's messages there may hold what it
-/// carries, and are not compiled in (feature `max_level_debug` of `log`).
-pub fn init_log() {
-    env_logger::Builder::from_env(env_logger::Env::new().filter_or("QRNG_LOG", "info"))
-        .format_target(false)
-        .init();
-}
-
 /// No mapping of any kind is dumped (core(5)): also into a core that somebody has made against the limit.
 const NOTHING: &str = "0";
 

@@ -6,11 +6,11 @@
 //!          [ free slabs, wiped ] <─────────────────────────┘ wiped
 //! ```
 //!
-//! There is a fixed number of slabs, and a claim owns the slabs it took, so memory is bounded whatever readers do. At every
-//! moment, with all counts taken under the one lock:
+//! There is a fixed number of slabs, and a claim owns the slabs it took, so memory is bounded whatever readers do. Only
+//! [`Buffer::resize`] changes that number. At every moment, with all counts taken under the one lock:
 //!
 //! ```text
-//! admitted = served + seeding + destroyed + overflow_discarded + overflow_replaced + fill + in_flight
+//! admitted = served + seeding + destroyed + overflow_discarded + overflow_replaced + released + fill + in_flight
 //! ```
 //!
 //! A latched buffer is empty, stays so, and gives nothing: see [`Buffer::latch`].
@@ -18,11 +18,12 @@
 mod bell;
 mod claim;
 mod queue;
+mod resize;
 mod slab;
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ pub struct Counts {
     pub overflow_discarded: u64,
     /// Destroyed to make room for newer bytes (policy `replace`).
     pub overflow_replaced: u64,
+    /// Destroyed because the buffer was made smaller: memory was short.
+    pub released: u64,
     /// Waiting for a reader.
     pub fill: u64,
     /// Claimed, the reply not yet settled.
@@ -72,6 +75,10 @@ pub(crate) struct State {
     filled: VecDeque<Slab>,
     free: Vec<Slab>,
     counts: Counts,
+    /// The most bytes that wait, now.
+    capacity: usize,
+    /// Slabs that there are: filled, free, and in claims.
+    slabs: usize,
     /// Nothing goes in or out.
     latched: bool,
 }
@@ -89,15 +96,17 @@ pub struct Buffer {
     queue: Arc<Queue>,
     latches: AtomicU64,
     generated: AtomicU64,
-    capacity: usize,
+    /// As it was made: [`Buffer::resize`] goes no further.
+    set: usize,
     overflow: Overflow,
-    locked: usize,
+    /// Bytes of all slabs that are locked.
+    locked: AtomicUsize,
 }
 
 impl std::fmt::Debug for Buffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Buffer")
-            .field("capacity", &self.capacity)
+            .field("set", &self.set)
             .field("counts", &self.counts())
             .finish_non_exhaustive()
     }
@@ -112,8 +121,7 @@ impl Buffer {
     /// There is no memory left.
     pub fn new(capacity: usize, overflow: Overflow) -> io::Result<Self> {
         let capacity = capacity.max(1);
-        // One slab more because the oldest may be partly empty, and one for a claim in flight.
-        let count = capacity.div_ceil(SLAB) + 2;
+        let count = resize::slabs_for(capacity);
         let free = (0..count)
             .map(|_| Slab::new())
             .collect::<io::Result<Vec<_>>>()?;
@@ -129,6 +137,8 @@ impl Buffer {
             filled: VecDeque::with_capacity(count),
             free,
             counts: Counts::default(),
+            capacity,
+            slabs: count,
             latched: false,
         };
         Ok(Self {
@@ -137,15 +147,20 @@ impl Buffer {
             queue: Arc::default(),
             latches: AtomicU64::new(0),
             generated: AtomicU64::new(0),
-            capacity,
+            set: capacity,
             overflow,
-            locked,
+            locked: AtomicUsize::new(locked),
         })
     }
 
-    /// The most bytes that wait here, in bytes.
+    /// The most bytes that wait here now, in bytes.
     pub fn capacity(&self) -> usize {
-        self.capacity
+        self.lock().capacity
+    }
+
+    /// The capacity that it was made with, in bytes.
+    pub fn set_capacity(&self) -> usize {
+        self.set
     }
 
     /// The policy for bytes that find the buffer full.
@@ -155,7 +170,7 @@ impl Buffer {
 
     /// Bytes of buffer memory that are locked against swapping.
     pub fn locked_bytes(&self) -> usize {
-        self.locked
+        self.locked.load(Ordering::Relaxed)
     }
 
     /// All counts at one moment.
@@ -210,7 +225,7 @@ impl Buffer {
 
     /// Appends to the newest slab what fits there and into the capacity; 0 means that the buffer is full.
     fn append(&self, state: &mut State, bytes: &[u8]) -> usize {
-        let room = self.capacity - state.fill();
+        let room = state.capacity - state.fill();
         if room == 0 {
             return 0;
         }
@@ -293,15 +308,20 @@ impl Buffer {
     fn settle(&self, slabs: &mut Vec<Slab>, len: usize, fate: Fate) {
         let mut state = self.lock();
         state.free.append(slabs);
+        let surplus = state.surplus();
         let counts = &mut state.counts;
         let count = match fate {
-            Fate::InFlight => return,
-            Fate::Served => &mut counts.served,
-            Fate::Seeding => &mut counts.seeding,
-            Fate::Destroyed => &mut counts.destroyed,
+            Fate::InFlight => None,
+            Fate::Served => Some(&mut counts.served),
+            Fate::Seeding => Some(&mut counts.seeding),
+            Fate::Destroyed => Some(&mut counts.destroyed),
         };
-        *count += len as u64;
-        counts.in_flight -= len as u64;
+        if let Some(count) = count {
+            *count += len as u64;
+            counts.in_flight -= len as u64;
+        }
+        drop(state);
+        self.let_go(surplus);
     }
 
     /// A health test has failed for good: destroys what waits, and gives and takes nothing until [`Buffer::unlatch`].
@@ -382,22 +402,28 @@ impl Buffer {
 }
 
 impl State {
-    /// Destroys up to `want` of the oldest bytes, at least one; false if there are none.
+    /// Makes room: destroys up to `want` of the oldest bytes, at least one; false if there are none.
     fn replace(&mut self, want: usize) -> bool {
+        let n = self.destroy_oldest(want);
+        self.counts.overflow_replaced += n as u64;
+        n > 0
+    }
+
+    /// Destroys up to `want` of the oldest bytes; how many, none only if there are none.
+    fn destroy_oldest(&mut self, want: usize) -> usize {
         let Some(front) = self.filled.front_mut() else {
-            return false;
+            return 0;
         };
         let n = want.min(front.len());
         front.destroy(n);
         self.counts.fill -= n as u64;
-        self.counts.overflow_replaced += n as u64;
         if front.len() == 0
             && let Some(mut slab) = self.filled.pop_front()
         {
             slab.reset();
             self.free.push(slab);
         }
-        true
+        n
     }
 }
 

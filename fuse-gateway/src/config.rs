@@ -4,16 +4,18 @@ mod stream;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use qrng::report::Kinds;
 use qrng::units::Amount;
 use qrng_confine::Confinement;
-use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_toml};
+use qrng_daemon::{ConfigError, LogConfig, Problems, Psk, path_in, read_toml};
 use serde::Deserialize;
 
 use crate::buffer::Overflow;
 use crate::health::Testing;
 use crate::keyring::Loaded;
+use crate::pressure::Giving;
 use crate::stream::StreamConfig;
 
 use self::stream::RawStream;
@@ -26,6 +28,12 @@ const BUFFER_MIN: u64 = 64 * 1024;
 
 /// Largest buffer, in bytes: more would not be fresh randomness but a store of it.
 const BUFFER_MAX: u64 = 64 << 30;
+
+/// What a buffer keeps when memory is short, if nothing else is set, in bytes.
+const FLOOR: usize = 1 << 20;
+
+/// Longest time before a buffer takes memory back, in seconds: an hour.
+const CALM_MAX_S: u64 = 3600;
 
 /// Longest stall limit, in seconds: a week.
 const STALL_MAX_S: u64 = 7 * 24 * 3600;
@@ -54,6 +62,8 @@ pub struct Config {
     pub allow_other: Option<bool>,
     /// Buffer capacity in bytes.
     pub buffer_size: usize,
+    /// How it gives way when memory is short.
+    pub giving: Giving,
     /// What happens to bytes that find the buffer full.
     pub overflow: Overflow,
     /// Size of the socket's receive buffer in bytes.
@@ -89,6 +99,8 @@ struct Raw {
     stream: Option<RawStream>,
     #[serde(default)]
     confinement: RawConfinement,
+    #[serde(default)]
+    log: LogConfig,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -101,6 +113,8 @@ struct RawConfinement {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct RawBuffer {
     size: Amount,
+    floor: Option<Amount>,
+    calm: u64,
     overflow: String,
 }
 
@@ -108,6 +122,8 @@ impl Default for RawBuffer {
     fn default() -> Self {
         Self {
             size: Amount::from("16 MiB"),
+            floor: None,
+            calm: 60,
             overflow: "discard".into(),
         }
     }
@@ -189,7 +205,10 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, each with file, key and remedy.
     pub fn load(file: &Path, environment: &Environment) -> Result<Self, ConfigError> {
-        Self::check(file, read_toml(file)?, environment)
+        let raw: Raw = read_toml(file)?;
+        // What is wrong is told in this form already.
+        raw.log.apply();
+        Self::check(file, raw, environment)
     }
 
     fn check(file: &Path, raw: Raw, environment: &Environment) -> Result<Self, ConfigError> {
@@ -272,6 +291,7 @@ impl Config {
             );
         }
         let buffer_size = buffer_size(&raw.buffer.size, environment, &mut problems);
+        let giving = giving(&raw.buffer, buffer_size, &mut problems);
         let overflow = overflow(&raw.buffer.overflow, environment, &mut problems);
         let receive_buffer = bytes_between(
             "socket.receive-buffer",
@@ -287,10 +307,18 @@ impl Config {
             Kinds::REAL
         };
         // Every `None` above has noted a problem, so none is left here.
-        match (listen, buffer_size, overflow, receive_buffer, health) {
+        match (
+            listen,
+            buffer_size,
+            giving,
+            overflow,
+            receive_buffer,
+            health,
+        ) {
             (
                 Some(listen),
                 Some(buffer_size),
+                Some(giving),
                 Some(overflow),
                 Some(receive_buffer),
                 Some(health),
@@ -306,6 +334,7 @@ impl Config {
                 stall_limit_s: raw.stall_limit,
                 allow_other: raw.allow_other,
                 buffer_size,
+                giving,
                 overflow,
                 receive_buffer,
                 health,
@@ -370,6 +399,30 @@ fn buffer_size(size: &Amount, environment: &Environment, problems: &mut Problems
         None => ("buffer.size", size),
     };
     bytes_between(key, size, BUFFER_MIN..=BUFFER_MAX, problems)
+}
+
+/// How a buffer of `size` bytes gives way. A smaller one than the default floor is its own.
+fn giving(raw: &RawBuffer, size: Option<usize>, problems: &mut Problems) -> Option<Giving> {
+    if !(1..=CALM_MAX_S).contains(&raw.calm) {
+        problems.add(
+            "buffer.calm",
+            format_args!("{} s is out of range", raw.calm),
+            format_args!("give 1 to {CALM_MAX_S} seconds"),
+        );
+        return None;
+    }
+    let size = size?;
+    let floor = match &raw.floor {
+        None => FLOOR.min(size),
+        Some(floor) => {
+            let most = BUFFER_MIN..=size as u64;
+            bytes_between("buffer.floor", floor, most, problems)?
+        }
+    };
+    Some(Giving {
+        floor,
+        calm: Duration::from_secs(raw.calm),
+    })
 }
 
 fn testing(raw: &RawHealth, problems: &mut Problems) -> Option<Testing> {

@@ -28,6 +28,7 @@ pub mod health;
 pub mod kernel;
 pub mod keyring;
 pub mod link;
+pub mod pressure;
 pub mod receive;
 pub mod status;
 pub mod stream;
@@ -89,6 +90,8 @@ pub fn run(
     let keyring = Arc::new(Keyring::new(std::mem::take(&mut config.keys)));
     // Connected before this process may not connect any more.
     let manager = Manager::from_environment().context("NOTIFY_SOCKET cannot be used")?;
+    // The same for what is watched.
+    let pressure = pressure::Watch::from_environment()?;
     let progress = Arc::new(Progress::default());
     prepare_directory(&config.runtime_directory)?;
     // The socket comes first: it is what a second gateway on this host is refused by, and once it
@@ -164,6 +167,10 @@ pub fn run(
         receiver.run()
     })?;
     supervisor.spawn("reload", move || reload.run(&hangups, &keyring))?;
+    if let Some(watch) = pressure {
+        let (giving, buffer) = (config.giving, Arc::clone(&status.buffer));
+        supervisor.spawn("pressure", move || pressure::run(&watch, giving, &buffer))?;
+    }
     supervisor.spawn("watch", move || watch::run(&status, &tree))?;
     let manager = Arc::new(manager);
     supervisor.feed_watchdog(&manager, progress)?;

@@ -257,7 +257,7 @@ impl Receiver {
                 slot,
             }) => {
                 counters.announcements.add(1);
-                info!("a session begins: key {key_id}, epoch {epoch}, slot {slot}");
+                info!(key_id:%, epoch, slot; "a session begins: key {key_id}, epoch {epoch}, slot {slot}");
                 self.tell_session();
             }
             Err(reason) => counters.reject(reason),

@@ -83,6 +83,7 @@ impl Status {
             "uptime_seconds": self.link.uptime().as_secs(),
             "buffer": {
                 "capacity_bytes": capacity,
+                "set_capacity_bytes": self.buffer.set_capacity(),
                 "fill_bytes": fill,
                 "fill_percent": (fill as f64 / capacity as f64 * 1000.0).round() / 10.0,
                 "overflow_policy": match self.buffer.overflow() {
@@ -150,6 +151,7 @@ impl Status {
             "in_flight": counts.in_flight,
             "overflow_discarded": counts.overflow_discarded,
             "overflow_replaced": counts.overflow_replaced,
+            "released": counts.released,
             "generated": self.buffer.generated(),
         })
     }

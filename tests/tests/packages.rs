@@ -209,6 +209,91 @@ fn first_run(container: &Container) {
     }
 }
 
+/// All memory is locked, if the container itself may lock so much; else as much as it may. The gateway is confined.
+fn locked_and_confined(container: &Container) {
+    let status = container.must("cat /qrng/status");
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["confinement"]["gateway"], "enforced");
+    let gateway = pid(container, "qrng-gateway");
+    let manager = container.must("sed -n 's/^Max locked memory *[^ ]* *//p' /proc/1/limits");
+    let most = manager.split_whitespace().next().unwrap();
+    let limits = container.must(&format!("cat /proc/{}/limits", gateway.trim()));
+    let own = limits
+        .lines()
+        .find(|l| l.starts_with("Max locked memory"))
+        .unwrap();
+    let own: Vec<&str> = own.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(own, [most, most], "the unit asks for all there is");
+    let locked = status["buffer"]["locked_bytes"].as_u64().unwrap();
+    let wanted = status["buffer"]["capacity_bytes"].as_u64().unwrap();
+    match most.parse::<u64>() {
+        // What the container's manager may lock at the most, which a unit cannot raise.
+        Ok(most) => assert!(locked + (1 << 20) >= most.min(wanted), "{locked} of {most}"),
+        Err(_) => {
+            assert!(locked >= wanted, "{locked} of {wanted}");
+            let flags = container.must(&format!("cat /proc/{}/status", gateway.trim()));
+            assert!(!flags.contains("VmLck:\t       0 kB"), "{flags}");
+        }
+    }
+}
+
+/// Keys as credentials: a file that root alone can read, and one that is encrypted for this machine.
+fn credentials(container: &Container) {
+    let drop_in = |unit: &str, lines: &str| {
+        container.must(&format!(
+            "mkdir -p /etc/systemd/system/{unit}.service.d; printf '[Service]\\n{lines}\\n' >/etc/systemd/system/{unit}.service.d/key.conf"
+        ));
+    };
+    container.must("chown root /etc/qrng/*.key");
+    container.must(
+        "systemd-creds encrypt --with-key=host --name=lab.gateway.key /etc/qrng/lab.gateway.key /etc/qrng/lab.gateway.key.cred",
+    );
+    container.must("mv /etc/qrng/lab.gateway.key /root/kept.key");
+    drop_in(
+        "qrng-gateway",
+        "LoadCredentialEncrypted=lab.gateway.key:/etc/qrng/lab.gateway.key.cred",
+    );
+    drop_in(
+        "qrng-collector",
+        "LoadCredential=lab.collector.key:/etc/qrng/lab.collector.key",
+    );
+    container.must("cp /etc/qrng/gateway.toml /etc/qrng/collector.toml /root");
+    container.must(
+        "sed -i 's#/etc/qrng/lab.gateway.key#credential:lab.gateway.key#' /etc/qrng/gateway.toml",
+    );
+    container.must("sed -i 's#/etc/qrng/lab.collector.key#credential:lab.collector.key#' /etc/qrng/collector.toml");
+    container.must("systemctl daemon-reload; systemctl restart qrng-gateway qrng-collector");
+    container
+        .must("grep -q credential: /etc/qrng/gateway.toml && test ! -e /etc/qrng/lab.gateway.key");
+    wait_for_bytes(container, "a start with credentials");
+    // And back.
+    container.must("rm -r /etc/systemd/system/qrng-*.service.d /etc/qrng/*.cred");
+    container.must("mv /root/kept.key /etc/qrng/lab.gateway.key; cp /root/*.toml /etc/qrng");
+    container.must("chown qrng-gateway /etc/qrng/lab.gateway.key; chown qrng-collector /etc/qrng/lab.collector.key");
+    container.must("systemctl daemon-reload; systemctl restart qrng-gateway qrng-collector");
+    wait_for_bytes(container, "a start with key files");
+}
+
+/// A gateway that gets stuck is killed and started anew by its watchdog, and its readers go on.
+fn stuck(container: &Container, readers: &mut Readers) {
+    container.must(
+        "mkdir -p /run/systemd/system/qrng-gateway.service.d; \
+         printf '[Service]\\nWatchdogSec=2s\\n' >/run/systemd/system/qrng-gateway.service.d/soon.conf; \
+         systemctl daemon-reload; systemctl restart qrng-gateway",
+    );
+    readers.go_on(container, "a restart");
+    let before = pid(container, "qrng-gateway");
+    container.must("systemctl kill -s STOP --kill-who=main qrng-gateway");
+    wait_until("the watchdog", || {
+        let now = pid(container, "qrng-gateway");
+        now != before && now.trim() != "0"
+    });
+    let log = container.must("journalctl -u qrng-gateway --no-pager");
+    assert!(log.contains("Watchdog timeout"), "{log}");
+    readers.go_on(container, "a watchdog");
+    container.must("rm -r /run/systemd/system/qrng-gateway.service.d; systemctl daemon-reload");
+}
+
 /// The upgrade, and each crash, with the readers at it.
 fn upgraded_and_crashed(container: &Container) {
     let mut readers = Readers::start(container);
@@ -227,6 +312,7 @@ fn upgraded_and_crashed(container: &Container) {
         readers.go_on(container, &format!("the death of {unit}"));
         wait_for_bytes(container, &format!("the death of {unit}"));
     }
+    stuck(container, &mut readers);
     nothing_twice(&readers.end(container));
 }
 
@@ -275,6 +361,8 @@ fn packages_install_run_survive_and_go() {
     let container = Container::boot(&tree, shared.path());
     installed_but_not_started(&container);
     first_run(&container);
+    locked_and_confined(&container);
+    credentials(&container);
     upgraded_and_crashed(&container);
     stopped_and_purged(&container);
 }

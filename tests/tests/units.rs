@@ -15,7 +15,7 @@ const LIMITS: [(&str, u32); 4] = [
 ];
 
 /// Keys of systemd 254, which older versions pass over with a word.
-const NEWER: [&str; 2] = ["RestartSteps", "RestartMaxDelaySec"];
+const NEWER: [&str; 3] = ["RestartSteps", "RestartMaxDelaySec", "MemoryPressureWatch"];
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

@@ -78,8 +78,10 @@ impl Gateway {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Buffer {
-    /// Most bytes it holds.
+    /// Most bytes it holds now.
     pub capacity_bytes: u64,
+    /// Most bytes it was set to hold; less are held when memory is short.
+    pub set_capacity_bytes: Option<u64>,
     /// Bytes it holds.
     pub fill_bytes: u64,
     /// `discard` or `replace`.

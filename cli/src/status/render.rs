@@ -142,6 +142,12 @@ fn buffer(it: &Gateway) -> String {
     if !buffer.overflow_policy.is_empty() {
         let _ = write!(words, ", {} when full", buffer.overflow_policy);
     }
+    if let Some(set) = buffer
+        .set_capacity_bytes
+        .filter(|&set| set > buffer.capacity_bytes)
+    {
+        let _ = write!(words, ", {} when memory is not short", text::memory(set));
+    }
     if buffer.locked_bytes == Some(0) {
         words.push_str(", not locked in memory");
     }

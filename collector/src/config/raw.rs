@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use qrng::units::Amount;
+use qrng_daemon::LogConfig;
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
@@ -28,6 +29,8 @@ pub struct Raw {
     pub(super) send: RawSend,
     #[serde(default)]
     pub(super) confinement: ConfinementConfig,
+    #[serde(default)]
+    pub(super) log: LogConfig,
 }
 
 impl Raw {

@@ -19,12 +19,20 @@ fn balanced(counts: Counts) {
         destroyed,
         overflow_discarded,
         overflow_replaced,
+        released,
         fill,
         in_flight,
     } = counts;
     assert_eq!(
         admitted,
-        served + seeding + destroyed + overflow_discarded + overflow_replaced + fill + in_flight,
+        served
+            + seeding
+            + destroyed
+            + overflow_discarded
+            + overflow_replaced
+            + released
+            + fill
+            + in_flight,
         "{counts:?}"
     );
 }

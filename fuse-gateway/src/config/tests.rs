@@ -89,9 +89,29 @@ fn the_shipped_sample_is_valid_and_gives_the_defaults() {
     assert_eq!(config.mount, default.mount);
     assert_eq!(config.runtime_directory, default.runtime_directory);
     assert_eq!(config.buffer_size, default.buffer_size);
+    assert_eq!(config.giving, default.giving);
     assert_eq!(config.overflow, default.overflow);
     assert_eq!(config.receive_buffer, default.receive_buffer);
     assert_eq!(config.accept, default.accept);
+}
+
+#[test]
+fn a_buffer_gives_way_to_a_floor_that_it_can_hold() {
+    let (_dir, key) = key_file();
+    let text = |lines: &str| format!("keys = [{key:?}]\n[buffer]\n{lines}");
+    let giving = |lines: &str| load(&text(lines), &Environment::default()).unwrap().giving;
+    assert_eq!(giving("").floor, 1 << 20);
+    assert_eq!(giving("size = \"256 KiB\"").floor, 256 << 10);
+    let set = giving("size = \"8 MiB\"\nfloor = \"2 MiB\"\ncalm = 5");
+    assert_eq!((set.floor, set.calm.as_secs()), (2 << 20, 5));
+    for (wrong, key) in [
+        ("size = \"1 MiB\"\nfloor = \"2 MiB\"", "buffer.floor"),
+        ("floor = \"1 KiB\"", "buffer.floor"),
+        ("calm = 0", "buffer.calm"),
+        ("calm = 4000", "buffer.calm"),
+    ] {
+        refused(&text(wrong), &Environment::default(), &[key]);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod appliance;
 mod clients;
 mod description;
 mod health;
+mod mcp;
 mod metrics;
 mod monte_carlo;
 mod numbers;
@@ -24,7 +25,7 @@ use crate::front::BODY_MAX;
 use crate::problem::Problem;
 
 /// Every path that is counted by itself, and whether a GET of it takes random bytes. The last one stands for all others.
-pub const PATHS: [(&str, bool); 23] = [
+pub const PATHS: [(&str, bool); 24] = [
     ("/api/random", true),
     ("/api/integers", true),
     ("/api/floats", true),
@@ -47,6 +48,7 @@ pub const PATHS: [(&str, bool); 23] = [
     ("/api/status", false),
     ("/metrics", false),
     ("/openapi.json", false),
+    ("/mcp", false),
     ("other", false),
 ];
 
@@ -75,7 +77,7 @@ pub fn takes_bytes(path: &str) -> bool {
 /// What the header `Allow` says of a path. HEAD is never there: it would take bytes and give them to nobody.
 pub fn allow(path: &str) -> &'static str {
     match path {
-        "/pollen" => "POST",
+        "/pollen" | "/mcp" => "POST",
         "/api/test/monte-carlo" => "GET, POST",
         _ => "GET",
     }
@@ -95,6 +97,7 @@ pub fn all(app: &Arc<App>) -> Router {
         .split_for_parts();
     let description = crate::openapi::finish(document, app);
     router
+        .route_service("/mcp", mcp::service(app))
         .layer(axum::Extension(description))
         .fallback(|| async {
             Problem::not_found("no such path; /openapi.json lists those that there are")

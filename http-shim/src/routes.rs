@@ -8,6 +8,7 @@ mod mcp;
 mod metrics;
 mod monte_carlo;
 mod numbers;
+mod page;
 mod random;
 
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use crate::front::BODY_MAX;
 use crate::problem::Problem;
 
 /// Every path that is counted by itself, and whether a GET of it takes random bytes. The last one stands for all others.
-pub const PATHS: [(&str, bool); 24] = [
+pub const PATHS: [(&str, bool); 28] = [
     ("/api/random", true),
     ("/api/integers", true),
     ("/api/floats", true),
@@ -49,6 +50,10 @@ pub const PATHS: [(&str, bool); 24] = [
     ("/metrics", false),
     ("/openapi.json", false),
     ("/mcp", false),
+    ("/", false),
+    ("/page.css", false),
+    ("/page.js", false),
+    ("/api/specimen", false),
     ("other", false),
 ];
 
@@ -94,9 +99,11 @@ pub fn all(app: &Arc<App>) -> Router {
         .merge(health::routes())
         .merge(metrics::routes())
         .merge(description::routes())
+        .merge(page::routes())
         .split_for_parts();
     let description = crate::openapi::finish(document, app);
     router
+        .merge(page::page())
         .route_service("/mcp", mcp::service(app))
         .layer(axum::Extension(description))
         .fallback(|| async {

@@ -60,8 +60,8 @@ fn schemathesis_finds_nothing() {
     assert!(!shim.log().contains(&keys[0]));
 }
 
-/// What stands for all other paths, and what speaks another protocol.
-const NOT_DESCRIBED: [&str; 2] = ["other", "/mcp"];
+/// What stands for all other paths, what speaks another protocol, and what is for people.
+const NOT_DESCRIBED: [&str; 5] = ["other", "/mcp", "/", "/page.css", "/page.js"];
 
 #[test]
 fn the_description_has_every_path_and_the_limits_that_are_set() {

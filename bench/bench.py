@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 
+import web
 from world import HALT_POLL, MIB, Chain, Trouble, World, halt_polling, resident_bytes
 
 BLOCKS = [32, 4096, 64 * 1024, 128 * 1024, MIB]
@@ -24,7 +25,7 @@ VOLUME = {32: 1_280_000, 4096: 48 * MIB, 64 * 1024: 96 * MIB, 128 * 1024: 96 * M
 READERS = [1, 2]
 # Reads that take less time than waking does.
 SMALL_BLOCKS = [32, 4096]
-PARTS = ["reads", "halt", "generator", "chain", "cpu", "memory", "core"]
+PARTS = ["reads", "halt", "generator", "chain", "cpu", "memory", "http", "core"]
 FILLED_BUFFER = 512 * MIB
 CHAIN_BUFFER = 16 * MIB
 CHAIN_VOLUME = 512 * MIB
@@ -47,6 +48,10 @@ TARGETS = {
     "cpu idle": (0.5, False),
     "cpu 30 MB/s": (15.0, False),
     "memory": (12.0, False),
+    "http": (0.6, True),
+    "http p99": (1.5, False),
+    "http idle": (25.0, False),
+    "http slow": (0.0, False),
 }
 
 
@@ -300,6 +305,33 @@ def report_rest(results):
     return lines + table(["what", "figures", "result", "target", ""], rows)
 
 
+def report_web(results):
+    """The HTTP service beside nginx."""
+    lines = ["", "## HTTP, 100 connections that are kept", ""]
+    rows = []
+    for size in web.SIZES:
+        own, other = ("web", "service", size), ("web", "nginx", size)
+        ratios = results.ratios(own, other)
+        limit, passed = verdict(statistics.median(ratios), TARGETS["http"])
+        rows.append([f"answers of {size_name(size)}",
+                     f"{results.median(own):.0f}/s; nginx, static: {results.median(other):.0f}/s; none failed",
+                     f"{statistics.median(ratios):.2f} x nginx ({spread(ratios)})", limit, passed])
+    ratios = results.ratios("web p99 service", "web p99 alone")
+    limit, passed = verdict(statistics.median(ratios), TARGETS["http p99"])
+    figures = "; ".join(f"{name} {results.median('web p99 ' + key):.0f} us" for name, key in
+                        [("alone", "alone"), ("beside nginx under that load", "nginx"), ("beside the service", "service")])
+    rows.append(["p99 of a file reader, 4 KiB", figures, f"{statistics.median(ratios):.2f} x alone ({spread(ratios)})",
+                 limit, passed])
+    limit, passed = verdict(results.median("web idle"), TARGETS["http idle"])
+    rows.append([f"{web.IDLE} idle connections", "", f"{results.median('web idle'):.1f} MiB "
+                 f"({spread(results.rounds['web idle'], 1)})", limit, passed])
+    failed = max(results.rounds["web slow failed"])
+    limit, passed = verdict(failed, TARGETS["http slow"])
+    rows.append([f"{web.SLOW} requests that never end", f"memory then {results.median('web slow memory'):.1f} MiB",
+                 f"{failed} of {web.ORDINARY} others failed", limit, passed])
+    return lines + table(["what", "figures", "result", "target", ""], rows)
+
+
 def report(results, rounds, halt_asked):
     model = ""
     with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -317,8 +349,10 @@ def report(results, rounds, halt_asked):
         lines += ["", f"Guest halt polling was not tried: {HALT_POLL} can't be written here."]
     if ("generator", MIB, 1) in results:
         lines += report_generator(results)
-    if any(not isinstance(name, tuple) for name in results.rounds):
+    if any(name in results for name in ("chain", "memory", *(f"cpu {name}" for name, _ in RATES))):
         lines += report_rest(results)
+    if "web idle" in results:
+        lines += report_web(results)
     return "\n".join(lines)
 
 
@@ -348,6 +382,7 @@ def run(arguments):
         if "chain" in parts:
             chain = Chain(world, "sustained", CHAIN_BUFFER, unlimited)
             chain.hold()
+        served = web.Web(world) if "http" in parts else None
         for number in range(rounds):
             print(f"round {number + 1} of {rounds}", file=sys.stderr)
             if "reads" in parts:
@@ -358,6 +393,8 @@ def run(arguments):
                 measure_generator(filled, results, scale)
             if chain is not None:
                 measure_chain(chain, results, scale)
+            if served is not None:
+                web.measure(served, results, 1 if arguments.quick else web.LOAD_S)
             if "memory" in parts:
                 measure_memory(filled, results)
             if "cpu" in parts:

@@ -8,6 +8,7 @@ export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH" LC_ALL=C.UTF-8
 
 export PYTHONDONTWRITEBYTECODE=1
 
+sh scripts/need.sh wrk nginx
 cargo build --release --workspace
 target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
 exec python3 bench/bench.py --programs "$target/release" "$@"

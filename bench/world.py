@@ -104,12 +104,13 @@ class World:
             raise Trouble(f"{path} is missing: cargo build --release --workspace")
         return path
 
-    def start(self, name, arguments, log):
+    def start(self, name, arguments, log, environment=None):
         """Starts a program that ends with this world."""
         with open(log, "ab") as output:
             process = subprocess.Popen(
                 [self.program(name), *arguments],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                env={**os.environ, **(environment or {})},
             )
         self.stack.callback(end, process)
         return process

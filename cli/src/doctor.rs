@@ -4,13 +4,15 @@
 //!  /sys /dev /proc /etc ── host.rs ─┬─ pci.rs: module cards, chip cards ─┐
 //!  (or a made-up tree)              ├─ other.rs: USB, vendor's nodes     ├─ report.rs ── text or JSON, exit code
 //!                                   ├─ dma.rs: IOMMU, VFIO, memory       │
-//!  --config FILE ── wanted.rs ──────┴─ which of them are wanted ─────────┘
+//!  --config FILE ── wanted.rs ──────┼─ which of them are wanted ─────────┤
+//!  the kernel's routes, neighbours ─┴─ line.rs: the way to each gateway ──┘
 //! ```
 //!
 //! It only looks: nothing is written, opened for writing, or enabled, and no device is touched.
 
 mod dma;
 mod host;
+mod line;
 mod other;
 mod pci;
 mod report;
@@ -29,7 +31,7 @@ use wanted::Wanted;
 /// What `qrng doctor` is told.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The collector's configuration: check it, and judge the devices that it names
+    /// The collector's configuration: check it, and judge the devices that it names and the way to its gateways
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Whom the devices are for; by default `qrng-collector` if there is such a user, or else you
@@ -93,6 +95,21 @@ fn look(arguments: &Arguments) -> Result<Report> {
     let of_cards = report.cards.iter().filter(|card| card.wanted);
     let of_cards: Vec<Problem> = of_cards.flat_map(|card| card.problems.clone()).collect();
     report.problems.extend(of_cards);
+    // The kernel's tables are those of this host, whatever its files are.
+    if host.is_this() {
+        for (gateway, address) in &wanted.gateways {
+            match line::look(&line::ThisHost, gateway, *address) {
+                Ok(line) => {
+                    report.problems.extend(line.problem());
+                    report.lines.push(line);
+                }
+                Err(e) => report.problems.push(Problem::new(
+                    format!("gateway {gateway}: there is no way to {address}: {e:#}"),
+                    "give the interface an address of that network, or a route: ip route add",
+                )),
+            }
+        }
+    }
     report.advise(&host);
     Ok(report)
 }

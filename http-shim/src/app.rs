@@ -24,6 +24,8 @@ pub struct App {
     pub access: Access,
     /// Buckets of those who come without a key.
     pub addresses: Buckets,
+    /// Which names and sites may be in the requests of language models.
+    pub models: qrng_mcp::Allowed,
     /// What nobody may exceed.
     pub limits: Limits,
     /// How the log looks.

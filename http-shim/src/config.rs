@@ -31,6 +31,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Who may come over TCP.
     pub access: Access,
+    /// Which names and sites may be in the requests of language models.
+    pub models: qrng_mcp::Allowed,
     /// What nobody may exceed.
     pub limits: Limits,
     /// How the log looks.
@@ -120,6 +122,7 @@ struct Raw {
     tls: Option<RawTls>,
     rate: RawRate,
     limits: RawLimits,
+    mcp: RawMcp,
 }
 
 impl Default for Raw {
@@ -139,6 +142,7 @@ impl Default for Raw {
             tls: None,
             rate: RawRate::default(),
             limits: RawLimits::default(),
+            mcp: RawMcp::default(),
         }
     }
 }
@@ -189,6 +193,13 @@ impl Default for RawLimits {
             wait: Amount::from("1 min"),
         }
     }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct RawMcp {
+    hosts: Vec<String>,
+    origins: Vec<String>,
 }
 
 /// The environment variables that override the file.
@@ -259,6 +270,7 @@ impl Config {
                 "give addresses, or a path with `socket`",
             );
         }
+        let models = check::models(&raw.mcp, &listen, &mut problems);
         let limits = check::limits(&raw.limits, &mut problems);
         problems.finish()?;
         Ok(Self {
@@ -267,6 +279,7 @@ impl Config {
             listen,
             tls,
             access,
+            models,
             limits,
             log: Log {
                 json: raw.json_log,

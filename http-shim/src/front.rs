@@ -240,7 +240,10 @@ fn too_large() -> Problem {
 
 /// Paths that need no key even over TCP.
 fn is_open(path: &str) -> bool {
-    matches!(path, "/health" | "/openapi.json")
+    matches!(
+        path,
+        "/" | "/page.css" | "/page.js" | "/health" | "/openapi.json"
+    )
 }
 
 fn content_length(headers: &HeaderMap) -> u64 {

@@ -72,6 +72,7 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         connections: Connections::new(config.limits.connections),
         addresses: Buckets::new(config.access.rate),
         access: config.access,
+        models: config.models,
         limits: config.limits,
         log: config.log,
         metrics: Metrics::new().context("the counters cannot be set up")?,

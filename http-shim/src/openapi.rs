@@ -19,7 +19,7 @@ pub fn begin() -> OpenApi {
     let mut info = Info::new("qrng-http", env!("CARGO_PKG_VERSION"));
     info.description = Some(
         "Random bytes of a quantum source, each given once, and what a gateway says of itself. \
-         Over TCP every path but /health and /openapi.json needs a key; over the Unix socket none does."
+         Over TCP every path but /health, /openapi.json and the page at / needs a key; over the Unix socket none does."
             .into(),
     );
     let mut components = Components::new();

@@ -4,9 +4,11 @@ mod appliance;
 mod clients;
 mod description;
 mod health;
+mod mcp;
 mod metrics;
 mod monte_carlo;
 mod numbers;
+mod page;
 mod random;
 
 use std::sync::Arc;
@@ -24,7 +26,7 @@ use crate::front::BODY_MAX;
 use crate::problem::Problem;
 
 /// Every path that is counted by itself, and whether a GET of it takes random bytes. The last one stands for all others.
-pub const PATHS: [(&str, bool); 23] = [
+pub const PATHS: [(&str, bool); 28] = [
     ("/api/random", true),
     ("/api/integers", true),
     ("/api/floats", true),
@@ -47,6 +49,11 @@ pub const PATHS: [(&str, bool); 23] = [
     ("/api/status", false),
     ("/metrics", false),
     ("/openapi.json", false),
+    ("/mcp", false),
+    ("/", false),
+    ("/page.css", false),
+    ("/page.js", false),
+    ("/api/specimen", false),
     ("other", false),
 ];
 
@@ -75,7 +82,7 @@ pub fn takes_bytes(path: &str) -> bool {
 /// What the header `Allow` says of a path. HEAD is never there: it would take bytes and give them to nobody.
 pub fn allow(path: &str) -> &'static str {
     match path {
-        "/pollen" => "POST",
+        "/pollen" | "/mcp" => "POST",
         "/api/test/monte-carlo" => "GET, POST",
         _ => "GET",
     }
@@ -92,9 +99,12 @@ pub fn all(app: &Arc<App>) -> Router {
         .merge(health::routes())
         .merge(metrics::routes())
         .merge(description::routes())
+        .merge(page::routes())
         .split_for_parts();
     let description = crate::openapi::finish(document, app);
     router
+        .merge(page::page())
+        .route_service("/mcp", mcp::service(app))
         .layer(axum::Extension(description))
         .fallback(|| async {
             Problem::not_found("no such path; /openapi.json lists those that there are")

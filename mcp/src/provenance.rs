@@ -56,7 +56,9 @@ impl Provenance {
         }
     }
 
-    fn of_value(status: &Value) -> Self {
+    /// The same of a document that was read already.
+    #[must_use]
+    pub fn of_value(status: &Value) -> Self {
         let sources = status["sources"]
             .as_array()
             .map(Vec::as_slice)

@@ -1,12 +1,14 @@
 //! The tools for language models, with the protocol's own clients: the Python SDK over standard input and output with a whole
-//! chain behind it, the inspector and the conformance suite over HTTP.
+//! chain behind it, the inspector and the conformance suite over the HTTP service.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use qrng_tests::chain::{Chain, PATIENCE, program};
+use qrng_tests::http::At;
+use qrng_tests::shim::{Shim, write_keys};
 use qrng_tests::skip;
 use serde_json::Value;
 
@@ -30,31 +32,37 @@ fn clients() -> Result<PathBuf, String> {
         .to_owned())
 }
 
-/// The tools over HTTP, in a process of their own.
+/// The HTTP service with a whole chain behind it, open to this host, for clients that send no key.
 struct Http {
-    child: Child,
+    shim: Shim,
+    chain: Chain,
+    address: SocketAddr,
     url: String,
 }
 
 impl Http {
     fn start() -> Self {
-        let mut command = Command::new(program("qrng-test-mcp"));
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut url = String::new();
-        let out = child.stdout.take().unwrap();
-        BufReader::new(out).read_line(&mut url).unwrap();
+        let mut chain = Chain::new();
+        chain.start_gateway("accept-simulated = true", "");
+        chain.start_collector(None, "[source]\nkind = \"simulator\"\nrate = \"4 MB/s\"\n");
+        let more = "listen = [\"127.0.0.1:0\"]\nopen-to = [\"127.0.0.1\"]";
+        let tables = "[rate]\nper-second = 100000\nburst = 100000\n[mcp]\nhosts = [\"gateway.example\"]\norigins = [\"https://app.example\"]";
+        let shim = Shim::start(&chain, more, tables);
+        shim.wait_for_bytes();
+        let At::Address(address) = shim.remote() else {
+            panic!("an address");
+        };
         Self {
-            child,
-            url: url.trim().to_owned(),
+            url: format!("http://{address}/mcp"),
+            shim,
+            chain,
+            address,
         }
     }
 
     /// The status line and body of a POST with these header lines.
     fn post(&self, headers: &str, body: &str) -> String {
-        let address = self
-            .url
-            .trim_start_matches("http://")
-            .trim_end_matches("/mcp");
+        let address = self.address;
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let host = if headers.contains("Host:") {
@@ -72,13 +80,6 @@ impl Http {
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         String::from_utf8_lossy(&answer).into_owned()
-    }
-}
-
-impl Drop for Http {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -203,6 +204,7 @@ fn the_inspector_calls_tools_over_http() {
         Err(why) => skip!("{why}"),
     };
     let http = Http::start();
+    let served = http.chain.count("/bytes/served");
     let output = node(&clients, "mcp-inspector")
         .args([
             "--cli",
@@ -234,6 +236,14 @@ fn the_inspector_calls_tools_over_http() {
         integers
             .iter()
             .all(|n| (1..=6).contains(&n.as_i64().unwrap()))
+    );
+    let provenance = &result["structuredContent"]["provenance"];
+    assert_eq!(provenance["state"], "serving", "{provenance}");
+    assert_eq!(provenance["kinds"], serde_json::json!(["simulator"]));
+    assert_eq!(provenance["sources"][0]["kind"], "simulator");
+    assert!(
+        http.chain.count("/bytes/served") >= served + 24,
+        "they came out of the gateway"
     );
 }
 
@@ -282,7 +292,14 @@ fn other_hosts_other_sites_and_long_bodies_are_refused() {
     let plain = http.post("", PING);
     is(&plain, "200");
     assert!(plain.contains("application/json"), "{plain}");
-    is(&http.post("Origin: http://localhost:3000\r\n", PING), "200");
+    for named in [
+        "Origin: http://localhost:3000\r\n",
+        "Origin: https://app.example\r\n",
+        "Host: gateway.example\r\n",
+        "Host: gateway.example:8443\r\n",
+    ] {
+        is(&http.post(named, PING), "200");
+    }
     for refused in [
         "Origin: http://evil.example\r\n",
         "Origin: null\r\n",
@@ -297,6 +314,55 @@ fn other_hosts_other_sites_and_long_bodies_are_refused() {
     is(&http.post("", &long), "413");
     is(&http.post("", "{"), "4");
     is(&http.post("", PING), "200");
+    let wrong = http.shim.local.get("/mcp");
+    assert_eq!((wrong.status, wrong.header("allow")), (405, "POST"));
+}
+
+const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_random_hex","arguments":{"count":16}}}"#;
+
+#[test]
+fn over_tcp_the_tools_need_a_key_as_everything_else() {
+    let mut chain = Chain::new();
+    chain.start_gateway("accept-simulated = true", "");
+    chain.start_collector(None, "[source]\nkind = \"simulator\"\nrate = \"4 MB/s\"\n");
+    let (path, keys) = write_keys(&chain, &["model"]);
+    let shim = Shim::start(
+        &chain,
+        &format!("listen = [\"127.0.0.1:0\"]\nkeys = {path:?}"),
+        "",
+    );
+    shim.wait_for_bytes();
+    let ask = |at: &At, key: &str| {
+        let key = format!("Bearer {key}");
+        let mut headers = vec![
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+        ];
+        if key != "Bearer " {
+            headers.push(("authorization", &key));
+        }
+        at.ask("POST", "/mcp", &headers, CALL.as_bytes())
+    };
+    let remote = shim.remote();
+    assert_eq!(ask(&remote, "").status, 401);
+    assert_eq!(ask(&remote, "a-key-of-nobody").status, 401);
+    for answer in [ask(&remote, &keys[0]), ask(&shim.local, "")] {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let result = &answer.json()["result"];
+        assert_eq!(result["isError"], false, "{result}");
+        assert_eq!(
+            result["structuredContent"]["provenance"]["state"],
+            "serving"
+        );
+    }
+    // Without a gateway the tool says so, and what to do.
+    chain.stop_gateway();
+    qrng_tests::chain::wait_until("the gateway is missed", || {
+        let answer = ask(&shim.local, "");
+        let result = &answer.json()["result"];
+        answer.status == 200 && result["isError"] == true
+    });
+    assert!(!shim.log().contains(&keys[0]));
 }
 
 #[test]

@@ -112,6 +112,11 @@ impl Host {
         self.root.join(path.trim_start_matches('/'))
     }
 
+    /// Whether it is the host that this process runs on.
+    pub fn is_this(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
     /// Where its sysfs is.
     pub fn sysfs(&self) -> PathBuf {
         self.path("/sys")

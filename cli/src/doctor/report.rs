@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::dma::Dma;
 use super::host::{Access, GROUP, Host, RULES_FILE, Use};
+use super::line::Line;
 
 /// Something that keeps a device from being used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -67,6 +68,8 @@ pub struct Report {
     pub dma: Dma,
     /// Whether the udev rules are installed.
     pub udev_rules: bool,
+    /// The way to each gateway that is named.
+    pub lines: Vec<Line>,
     /// What is to be mended, in order.
     pub problems: Vec<Problem>,
     /// What is worth knowing and nothing to mend.
@@ -81,6 +84,7 @@ impl Report {
             cards: Vec::new(),
             dma: Dma::default(),
             udev_rules: host.has_rules(),
+            lines: Vec::new(),
             problems: Vec::new(),
             notes: Vec::new(),
         }
@@ -132,6 +136,10 @@ impl Report {
         };
         lines.push(format!("udev rules      {installed}"));
         lines.push(String::new());
+        for line in &self.lines {
+            lines.extend(line.lines());
+            lines.push(String::new());
+        }
         for note in &self.notes {
             lines.push(format!("Note: {note}"));
         }

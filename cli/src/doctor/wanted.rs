@@ -1,5 +1,6 @@
 //! Which devices the collector's configuration names, and whether they are there.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -15,6 +16,8 @@ use super::report::{Card, Problem};
 pub struct Wanted {
     /// What the sources read, by the sources' names; none: whatever there is.
     sources: Option<Vec<(String, Driver)>>,
+    /// The gateways that are named, and where they listen.
+    pub gateways: Vec<(String, SocketAddr)>,
     /// What is wrong with the configuration.
     pub problems: Vec<Problem>,
 }
@@ -24,6 +27,7 @@ impl Wanted {
     pub fn any() -> Self {
         Self {
             sources: None,
+            gateways: Vec::new(),
             problems: Vec::new(),
         }
     }
@@ -33,7 +37,11 @@ impl Wanted {
         match Config::load(file, &unseen) {
             Ok(config) => {
                 let sources = config.sources.into_iter();
+                let gateways = config.gateways.into_iter();
                 Self {
+                    gateways: gateways
+                        .map(|gateway| (gateway.name, gateway.address))
+                        .collect(),
                     sources: Some(sources.map(|source| (source.name, source.driver)).collect()),
                     problems: Vec::new(),
                 }
@@ -51,6 +59,7 @@ impl Wanted {
                 };
                 Self {
                     sources: None,
+                    gateways: Vec::new(),
                     problems: text.lines().map(problem).collect(),
                 }
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use qrng::units::{Amount, UnitError};
 use qrng_daemon::{Problems, path_in, read_secret};
 
-use super::{Environment, Limits, Raw, RawLimits, RawRate, RawTls, Tls, UnixSocket};
+use super::{Environment, Limits, Raw, RawLimits, RawMcp, RawRate, RawTls, Tls, UnixSocket};
 use crate::keys::Keys;
 use crate::network::Network;
 use crate::rate::Rate;
@@ -239,4 +239,40 @@ fn between<T: PartialOrd + Copy + std::fmt::Debug>(
         problems.add(key, format_args!("{value:?} is out of range"), remedy);
     }
     value
+}
+
+/// Names that `/mcp` answers to: those of this host, the addresses that are listened on, and those that are given; and the
+/// sites whose pages may ask it.
+pub(super) fn models(
+    raw: &RawMcp,
+    listen: &[SocketAddr],
+    problems: &mut Problems,
+) -> qrng_mcp::Allowed {
+    let plain = |text: &str| !text.is_empty() && !text.contains(['/', ' ', '*', '@']);
+    for host in raw.hosts.iter().filter(|host| !plain(host)) {
+        problems.add(
+            "mcp.hosts",
+            format_args!("{host:?} is no name of a host"),
+            "give names as clients write them, such as \"gateway.example\" or \"gateway.example:8443\"",
+        );
+    }
+    let site = |origin: &str| {
+        let rest = origin
+            .strip_prefix("https://")
+            .or_else(|| origin.strip_prefix("http://"));
+        rest.is_some_and(|host| plain(host.strip_suffix(":*").unwrap_or(host)))
+    };
+    for origin in raw.origins.iter().filter(|origin| !site(origin)) {
+        problems.add(
+            "mcp.origins",
+            format_args!("{origin:?} is no origin"),
+            "give scheme and host as browsers do, such as \"https://app.example\"",
+        );
+    }
+    let mut allowed = qrng_mcp::Allowed::default();
+    let addresses = listen.iter().map(|address| address.ip().to_string());
+    allowed.hosts.extend(addresses);
+    allowed.hosts.extend(raw.hosts.iter().cloned());
+    allowed.origins.extend(raw.origins.iter().cloned());
+    allowed
 }

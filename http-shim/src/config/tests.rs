@@ -114,3 +114,31 @@ fn the_sample_says_what_the_defaults_are() {
     let (sample, default) = (sample.socket.unwrap(), default.socket.unwrap());
     assert_eq!((sample.path, sample.mode), (default.path, default.mode));
 }
+
+#[test]
+fn models_find_the_service_by_its_addresses_and_the_names_that_are_given() {
+    let open = "listen = [\"127.0.0.7:0\"]\nopen-to = [\"127.0.0.0/8\"]\n[mcp]\n";
+    let config = check(
+        &format!("{open}hosts = [\"gateway.example:8443\"]\norigins = [\"https://app.example:*\"]"),
+        &Environment::default(),
+    );
+    let models = config.unwrap().models;
+    for host in ["localhost", "127.0.0.7", "gateway.example:8443"] {
+        assert!(models.hosts.iter().any(|known| known == host), "{host}");
+    }
+    assert!(models.origins.contains(&"https://app.example:*".to_owned()));
+    for wrong in ["\"\"", "\"*\"", "\"https://gateway.example\"", "\"a b\""] {
+        let error = complaint(&format!("{open}hosts = [{wrong}]"));
+        assert!(error.contains("mcp.hosts"), "{error}");
+    }
+    for wrong in [
+        "\"\"",
+        "\"*\"",
+        "\"app.example\"",
+        "\"https://\"",
+        "\"https://a/b\"",
+    ] {
+        let error = complaint(&format!("{open}origins = [{wrong}]"));
+        assert!(error.contains("mcp.origins"), "{error}");
+    }
+}

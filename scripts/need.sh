@@ -20,6 +20,17 @@ package_of() {
         script) echo bsdutils ;;
         systemd-nspawn) echo systemd-container ;;
         dd | shuf | timeout | head | tail) echo coreutils ;;
+        # Without the services that their other packages start.
+        apache2) echo apache2-bin ;;
+        cryptsetup) echo cryptsetup-bin ;;
+        stunnel) echo stunnel4 ;;
+        nginx) echo nginx-light ;;
+        hexdump) echo bsdextrautils ;;
+        php) echo php-cli ;;
+        tclsh) echo tcl ;;
+        gpg) echo "gpg gpg-agent" ;;
+        keytool) echo default-jre-headless ;;
+        node) echo nodejs ;;
         *) echo "$1" ;;
     esac
 }

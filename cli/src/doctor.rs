@@ -96,7 +96,12 @@ fn look(arguments: &Arguments) -> Result<Report> {
     let of_cards: Vec<Problem> = of_cards.flat_map(|card| card.problems.clone()).collect();
     report.problems.extend(of_cards);
     // The kernel's tables are those of this host, whatever its files are.
-    if host.is_this() {
+    if host.is_this() && !wanted.gateways.is_empty() && !line::ThisHost::can_be_asked() {
+        report.notes.push(
+            "the way to the gateways was not looked at: there is no program ip (package iproute2)"
+                .into(),
+        );
+    } else if host.is_this() {
         for (gateway, address) in &wanted.gateways {
             match line::look(&line::ThisHost, gateway, *address) {
                 Ok(line) => {

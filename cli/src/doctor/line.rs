@@ -51,6 +51,13 @@ pub trait Tables {
 /// Those of this host.
 pub struct ThisHost;
 
+impl ThisHost {
+    /// Whether they can be asked.
+    pub fn can_be_asked() -> bool {
+        Command::new("ip").arg("-Version").output().is_ok()
+    }
+}
+
 impl Tables for ThisHost {
     fn ask(&self, words: &[&str]) -> Result<Value> {
         let output = Command::new("ip").arg("-json").args(words).output();

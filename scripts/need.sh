@@ -16,7 +16,7 @@ package_of() {
         promtool) echo prometheus ;;
         mke2fs) echo e2fsprogs ;;
         # The same program is in rng-tools-debian; this package is the smaller one.
-        rngtest) echo rng-tools5 ;;
+        rngtest | rngd) echo rng-tools5 ;;
         script) echo bsdutils ;;
         systemd-nspawn) echo systemd-container ;;
         dd | shuf | timeout | head | tail) echo coreutils ;;

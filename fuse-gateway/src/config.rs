@@ -1,5 +1,6 @@
 //! The gateway's configuration: TOML and environment, checked whole before anything starts.
 
+mod raw;
 mod stream;
 
 use std::net::SocketAddr;
@@ -9,8 +10,7 @@ use std::time::Duration;
 use qrng::report::Kinds;
 use qrng::units::Amount;
 use qrng_confine::Confinement;
-use qrng_daemon::{ConfigError, LogConfig, Problems, Psk, path_in, read_toml};
-use serde::Deserialize;
+use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_toml};
 
 use crate::buffer::Overflow;
 use crate::health::Testing;
@@ -18,7 +18,7 @@ use crate::keyring::Loaded;
 use crate::pressure::Giving;
 use crate::stream::StreamConfig;
 
-use self::stream::RawStream;
+use self::raw::{Raw, RawBuffer, RawHealth};
 
 /// In place of a mount point: there is no mount.
 const NO_MOUNT: &str = "none";
@@ -72,103 +72,6 @@ pub struct Config {
     pub health: Testing,
     /// Whether the process is confined.
     pub confinement: Confinement,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Raw {
-    #[serde(default = "default_listen")]
-    listen: String,
-    keys: Vec<PathBuf>,
-    #[serde(default = "default_mount")]
-    mount: PathBuf,
-    mount_helper: Option<PathBuf>,
-    #[serde(default = "default_runtime_directory")]
-    runtime_directory: PathBuf,
-    state_directory: Option<PathBuf>,
-    #[serde(default)]
-    accept_simulated: bool,
-    stall_limit: Option<u64>,
-    allow_other: Option<bool>,
-    #[serde(default)]
-    buffer: RawBuffer,
-    #[serde(default)]
-    socket: RawSocket,
-    #[serde(default)]
-    health: RawHealth,
-    stream: Option<RawStream>,
-    #[serde(default)]
-    confinement: RawConfinement,
-    #[serde(default)]
-    log: LogConfig,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawConfinement {
-    gateway: Confinement,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-struct RawBuffer {
-    size: Amount,
-    floor: Option<Amount>,
-    calm: u64,
-    overflow: String,
-}
-
-impl Default for RawBuffer {
-    fn default() -> Self {
-        Self {
-            size: Amount::from("16 MiB"),
-            floor: None,
-            calm: 60,
-            overflow: "discard".into(),
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-struct RawSocket {
-    receive_buffer: Amount,
-}
-
-impl Default for RawSocket {
-    fn default() -> Self {
-        Self {
-            receive_buffer: Amount::from("8 MiB"),
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-struct RawHealth {
-    enabled: bool,
-    block_size: Amount,
-}
-
-impl Default for RawHealth {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            block_size: Amount::from("64 KiB"),
-        }
-    }
-}
-
-fn default_listen() -> String {
-    "0.0.0.0:4790".into()
-}
-
-fn default_mount() -> PathBuf {
-    "/qrng".into()
-}
-
-fn default_runtime_directory() -> PathBuf {
-    "/run/qrng-gateway".into()
 }
 
 /// The environment variables that override the file.

@@ -1,14 +1,14 @@
 //! Numbers for one request: how many bytes they need is asked of the pool at once, and more only after rejections.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use qrng::draw::{ByteSource, DrawError};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::app::App;
 use crate::pool::Owed;
 use crate::problem::Problem;
+use crate::routes::within;
 use crate::supply::BLOCK;
 
 /// The pile is used up.
@@ -38,21 +38,39 @@ impl ByteSource for Pile {
 pub trait Draws: ByteSource<Error = UsedUp> {}
 impl<S: ByteSource<Error = UsedUp>> Draws for S {}
 
-/// Draws `count` values by `draw`, each of which needs `each` bytes, and more only after a rejection.
+/// Most values of one answer.
+pub const COUNT_MAX: u64 = 10_000;
+
+/// How many values a request asks for, and how long it waits for the bytes that they need.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// What the request calls the number of values.
+    pub name: &'static str,
+    /// That number; 1 if left out.
+    pub count: Option<u64>,
+    /// Milliseconds to wait; 0 if left out.
+    pub wait_ms: Option<u64>,
+}
+
+/// Draws the values that are `asked` for by `draw`, each of which needs `each` bytes, and more only after a rejection. They are
+/// wiped when they are done with, also if not all can be drawn.
 ///
 /// A draw that finds the bytes used up is begun anew with others: what it had seen were rejections, on which the next word
 /// does not depend.
 ///
 /// # Errors
-/// There are not enough bytes until `deadline`, or what `draw` says.
-pub async fn many<T>(
+/// More are asked for than [`COUNT_MAX`], or a longer wait than is allowed; there are not enough bytes until then; or what
+/// `draw` says.
+pub async fn many<T: Zeroize>(
     app: &Arc<App>,
-    count: usize,
+    asked: Asked,
     each: usize,
-    deadline: Instant,
     mut draw: impl FnMut(&mut dyn Draws) -> Result<T, DrawError<UsedUp>>,
-) -> Result<(Vec<T>, Option<Owed>), Problem> {
-    let mut values = Vec::with_capacity(count);
+) -> Result<(Zeroizing<Vec<T>>, Option<Owed>), Problem> {
+    let count = within(asked.name, asked.count.unwrap_or(1), COUNT_MAX)? as usize;
+    let deadline = app.deadline(asked.wait_ms)?;
+    // Sized beforehand: a vector that grows would leave copies behind.
+    let mut values = Zeroizing::new(Vec::with_capacity(count));
     let mut all_owed: Option<Owed> = None;
     let mut pile = Pile {
         bytes: Zeroizing::default(),

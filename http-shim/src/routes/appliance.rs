@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
-use super::numbers::{COUNT_MAX, answer};
+use super::numbers::answer;
 use super::{Params, typed, within};
 use crate::app::App;
 use crate::body::{self, Encoding, Long};
-use crate::draw::many;
+use crate::draw::{Asked, many};
 use crate::problem::Problem;
 
 /// Most bytes of one text of `hexbytes`.
@@ -181,13 +181,11 @@ async fn integers(
     max: i64,
     quantity: Option<u64>,
 ) -> Result<Response, Problem> {
-    let count = within("quantity", quantity.unwrap_or(1), COUNT_MAX)? as usize;
-    let deadline = app.deadline(None)?;
-    let drawn = many(app, count, 8, deadline, |mut source| {
+    let drawn = many(app, asked(quantity), 8, |mut source| {
         draw::int(&mut source, min, max)
     });
     let (values, owed) = drawn.await?;
-    Ok(answer(false, "[", "]", &Zeroizing::new(values), owed))
+    Ok(answer(false, "[", "]", &values, owed))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -237,7 +235,6 @@ async fn reals(
     query: &RealQuery,
     round: impl Fn(f64) -> f64,
 ) -> Result<Response, Problem> {
-    let count = within("quantity", query.quantity.unwrap_or(1), COUNT_MAX)? as usize;
     let (min, max) = (query.min.unwrap_or(0.0), query.max.unwrap_or(1.0));
     let usable = round(min).is_finite() && round(max).is_finite() && min <= max;
     if !usable {
@@ -245,8 +242,7 @@ async fn reals(
             "min, max: give numbers of this precision, min not above max",
         ));
     }
-    let deadline = app.deadline(None)?;
-    let drawn = many(app, count, 8, deadline, |mut source| {
+    let drawn = many(app, asked(query.quantity), 8, |mut source| {
         let share = draw::float(&mut source)?;
         // Not min + share * (max - min): the difference of two large numbers may be infinite.
         let value = round((1.0 - share) * min + share * max);
@@ -256,8 +252,22 @@ async fn reals(
     Ok(answer(false, "[", "]", &values, owed))
 }
 
+fn asked(count: Option<u64>) -> Asked {
+    Asked {
+        name: "quantity",
+        count,
+        wait_ms: None,
+    }
+}
+
 /// A number as JSON has it, never longer than 30 characters.
 struct Real(f64);
+
+impl Zeroize for Real {
+    fn zeroize(&mut self) {
+        self.0.zeroize();
+    }
+}
 
 impl Display for Real {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -13,15 +13,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use zeroize::Zeroizing;
 
-use super::{Params, WantsText, typed, within};
+use super::{Params, WantsText, typed};
 use crate::app::App;
 use crate::body;
-use crate::draw::many;
+use crate::draw::{Asked, many};
 use crate::pool::Owed;
 use crate::problem::Problem;
-
-/// Most values of one answer.
-pub const COUNT_MAX: u64 = 10_000;
 
 /// The longest value as text, with what separates it from the next: a UUID in quotes, a comma.
 const LONGEST: usize = 40;
@@ -115,7 +112,6 @@ async fn integers(
     WantsText(text): WantsText,
 ) -> Result<Response, Problem> {
     let (values, owed) = draw_integers(&app, &query).await?;
-    let values = Zeroizing::new(values);
     Ok(answer(text, r#"{"integers":["#, "]}", &values, owed))
 }
 
@@ -135,7 +131,6 @@ async fn v1_integers(
     Params(query): Params<IntegersQuery>,
 ) -> Result<Response, Problem> {
     let (values, owed) = draw_integers(&app, &query).await?;
-    let values = Zeroizing::new(values);
     Ok(answer(
         false,
         r#"{"success":true,"data":["#,
@@ -148,11 +143,9 @@ async fn v1_integers(
 async fn draw_integers(
     app: &Arc<App>,
     query: &IntegersQuery,
-) -> Result<(Vec<i64>, Option<Owed>), Problem> {
-    let count = within("count", query.count.unwrap_or(1), COUNT_MAX)? as usize;
+) -> Result<(Zeroizing<Vec<i64>>, Option<Owed>), Problem> {
     let (min, max) = (query.min.unwrap_or(0), query.max.unwrap_or(100));
-    let deadline = app.deadline(query.wait)?;
-    let drawn = many(app, count, 8, deadline, |mut source| {
+    let drawn = many(app, asked(query.count, query.wait), 8, |mut source| {
         draw::int(&mut source, min, max)
     });
     drawn.await
@@ -177,13 +170,10 @@ async fn floats(
     Params(query): Params<CountQuery>,
     WantsText(text): WantsText,
 ) -> Result<Response, Problem> {
-    let count = within("count", query.count.unwrap_or(1), COUNT_MAX)? as usize;
-    let deadline = app.deadline(query.wait)?;
-    let (values, owed) = many(&app, count, 8, deadline, |mut source| {
+    let drawn = many(&app, asked(query.count, query.wait), 8, |mut source| {
         draw::float(&mut source)
-    })
-    .await?;
-    let values = Zeroizing::new(values);
+    });
+    let (values, owed) = drawn.await?;
     Ok(answer(text, r#"{"floats":["#, "]}", &values, owed))
 }
 
@@ -206,14 +196,12 @@ async fn uuids(
     Params(query): Params<CountQuery>,
     WantsText(text): WantsText,
 ) -> Result<Response, Problem> {
-    let count = within("count", query.count.unwrap_or(1), COUNT_MAX)? as usize;
-    let deadline = app.deadline(query.wait)?;
-    let drawn = many(&app, count, 16, deadline, |mut source| {
+    let drawn = many(&app, asked(query.count, query.wait), 16, |mut source| {
         draw::uuid_v4(&mut source)
     });
     let (values, owed) = drawn.await?;
-    let mut lines = Zeroizing::new(Vec::with_capacity(count));
-    for uuid in Zeroizing::new(values).iter() {
+    let mut lines = Zeroizing::new(Vec::with_capacity(values.len()));
+    for uuid in values.iter() {
         let mut line = [0; 36];
         qrng::record::write_uuid(uuid, &mut line);
         lines.push(line);
@@ -221,6 +209,14 @@ async fn uuids(
     let quote = if text { "" } else { "\"" };
     let words: Vec<_> = lines.iter().map(|line| Quoted(quote, line)).collect();
     Ok(answer(text, r#"{"uuids":["#, "]}", &words, owed))
+}
+
+fn asked(count: Option<u64>, wait_ms: Option<u64>) -> Asked {
+    Asked {
+        name: "count",
+        count,
+        wait_ms,
+    }
 }
 
 /// A UUID as it stands in JSON or in a line.

@@ -17,7 +17,7 @@ import sys
 import time
 
 import web
-from world import HALT_POLL, MIB, Chain, Trouble, World, halt_polling, resident_bytes
+from world import HALT_POLL, MIB, Chain, Trouble, World, halt_polling, resident_bytes, threads_of, with_children
 
 BLOCKS = [32, 4096, 64 * 1024, 128 * 1024, MIB]
 # Bytes per reader and measurement: enough for some tenths of a second with the slowest subject.
@@ -25,7 +25,7 @@ VOLUME = {32: 1_280_000, 4096: 48 * MIB, 64 * 1024: 96 * MIB, 128 * 1024: 96 * M
 READERS = [1, 2]
 # Reads that take less time than waking does.
 SMALL_BLOCKS = [32, 4096]
-PARTS = ["reads", "halt", "generator", "chain", "cpu", "memory", "http", "core"]
+PARTS = ["reads", "halt", "generator", "chain", "tuning", "cpu", "memory", "http", "core"]
 FILLED_BUFFER = 512 * MIB
 CHAIN_BUFFER = 16 * MIB
 CHAIN_VOLUME = 512 * MIB
@@ -165,6 +165,64 @@ def measure_chain(chain, results, scale):
     results.add("chain", count * MIB / seconds)
     for group, name in (("packets", "lost"), ("packets", "socket_drops"), ("bytes", "overflow_discarded")):
         results.add(f"chain {name}", after[group][name] - before[group][name])
+
+
+def measure_tuning(chain, filled, results, scale):
+    """What an operator could change from outside while it runs, beside it as it is (docs/operations.md)."""
+    count = max(64, int(CHAIN_VOLUME * scale) // MIB)
+    daemons = [*with_children(chain.gateway.pid), *with_children(chain.collector.pid)]
+    threads = [thread for pid in daemons for thread in threads_of(pid)]
+    policies = {number: os.sched_getscheduler(number) for number, _ in threads}
+    receive = [number for number, name in threads if name == "receive"]
+    chain.resume()
+    dd(chain.file("raw"), MIB, CHAIN_BUFFER // MIB * 2, 1)
+
+    def measure(name):
+        results.add(f"tuning {name}", count * MIB / dd(chain.file("raw"), MIB, count, 1))
+
+    measure("as it is")
+    for number, _ in threads:
+        os.sched_setscheduler(number, os.SCHED_OTHER, os.sched_param(0))
+    measure("all threads as SCHED_OTHER")
+    for number, policy in policies.items():
+        os.sched_setscheduler(number, policy, os.sched_param(0))
+    for number in receive:
+        os.setpriority(os.PRIO_PROCESS, number, -10)
+    measure("receive at nice -10")
+    for number in receive:
+        os.setpriority(os.PRIO_PROCESS, number, 0)
+    chain.hold()
+    # Where the threads that serve run, for 32 bytes at a time from a filled buffer.
+    serving = [number for number, name in threads_of(filled.gateway.pid) if name.startswith("fuse-")]
+    everywhere = os.sched_getaffinity(0)
+    reads = max(1, int(VOLUME[32] * scale) // 32)
+    filled.fill_to(reads * 32 * 4)
+    for name, serve_on, read_on in [
+        ("unbound", everywhere, everywhere),
+        ("threads that serve bound to one processor", {0}, everywhere),
+        ("these and the reader bound to one processor", {0}, {0}),
+    ]:
+        for number in serving:
+            os.sched_setaffinity(number, serve_on)
+        os.sched_setaffinity(0, read_on)
+        try:
+            results.add(f"tuning 32 B, {name}", dd(filled.file("raw"), 32, reads, 1) / reads)
+        finally:
+            os.sched_setaffinity(0, everywhere)
+            for number in serving:
+                os.sched_setaffinity(number, everywhere)
+
+
+def report_tuning(results):
+    rows = []
+    for name, values in results.rounds.items():
+        if not str(name).startswith("tuning "):
+            continue
+        what = name.removeprefix("tuning ")
+        value = results.median(name)
+        rows.append([what, f"{value * 1e6:.1f} us a read" if what.startswith("32 B") else rate(value),
+                     f"{min(values) / value:.2f}-{max(values) / value:.2f} of the median"])
+    return ["", "## What could be tuned", "", *table(["what", "median", "spread"], rows)]
 
 
 def measure_cpu(world, results, seconds, round_number):
@@ -349,6 +407,8 @@ def report(results, rounds, halt_asked):
         lines += ["", f"Guest halt polling was not tried: {HALT_POLL} can't be written here."]
     if ("generator", MIB, 1) in results:
         lines += report_generator(results)
+    if "tuning as it is" in results:
+        lines += report_tuning(results)
     if any(name in results for name in ("chain", "memory", *(f"cpu {name}" for name, _ in RATES))):
         lines += report_rest(results)
     if "web idle" in results:
@@ -376,10 +436,10 @@ def run(arguments):
         unlimited = 'kind = "simulator"\nrate = "unlimited"'
         floor = world.floor() if {"reads", "halt"} & set(parts) else None
         filled = chain = None
-        if {"reads", "halt", "generator", "memory"} & set(parts):
+        if {"reads", "halt", "generator", "memory", "tuning"} & set(parts):
             filled = Chain(world, "filled", FILLED_BUFFER, unlimited)
             filled.hold()
-        if "chain" in parts:
+        if {"chain", "tuning"} & set(parts):
             chain = Chain(world, "sustained", CHAIN_BUFFER, unlimited)
             chain.hold()
         served = web.Web(world) if "http" in parts else None
@@ -391,8 +451,10 @@ def run(arguments):
                 measure_halt(filled, floor, results, scale)
             if "generator" in parts:
                 measure_generator(filled, results, scale)
-            if chain is not None:
+            if "chain" in parts:
                 measure_chain(chain, results, scale)
+            if "tuning" in parts:
+                measure_tuning(chain, filled, results, scale)
             if served is not None:
                 web.measure(served, results, 1 if arguments.quick else web.LOAD_S)
             if "memory" in parts:

@@ -73,6 +73,15 @@ def with_children(pid):
     return found
 
 
+def threads_of(pid):
+    """Numbers and names of a process's threads."""
+    threads = []
+    for number in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{number}/comm", encoding="utf-8") as file:
+            threads.append((int(number), file.read().strip()))
+    return threads
+
+
 def resident_bytes(pid):
     with open(f"/proc/{pid}/status", encoding="utf-8") as file:
         match = re.search(r"^VmRSS:\s+(\d+) kB", file.read(), re.MULTILINE)

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
+/// How long a message waits for room at a service manager that does not read.
+const TELL_LIMIT: Duration = Duration::from_secs(1);
+
 /// The service manager that has started this process, if one has. Its socket is connected from the start, so that a
 /// process that may no longer connect can still tell it.
 #[derive(Debug)]
@@ -101,6 +104,8 @@ fn connect(address: &str) -> io::Result<UnixDatagram> {
         Some(name) => socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?,
         None => socket.connect(address)?,
     }
+    // A manager that has stopped reading must not stop the service, too.
+    socket.set_write_timeout(Some(TELL_LIMIT))?;
     Ok(socket)
 }
 
@@ -136,6 +141,17 @@ mod tests {
         assert_eq!(heard(&other), "FDSTORE=1\nFDNAME=mount");
         drop(other);
         manager.stopping();
+    }
+
+    #[test]
+    fn a_manager_that_does_not_read_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deaf");
+        let _deaf = UnixDatagram::bind(&path).unwrap();
+        let socket = connect(path.to_str().unwrap()).unwrap();
+        // The kernel keeps a few messages, then there is no room.
+        let error = (0..100_000).find_map(|_| socket.send(b"WATCHDOG=1").err());
+        assert_eq!(error.unwrap().kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]

@@ -1,14 +1,17 @@
-//! Who waits for bytes, in the order in which they came, whether they read files or ask at the stream socket.
+//! Who waits for bytes, in the order in which they came, whether they read files or devices, or ask at the stream socket.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Where one waits. Each lane keeps its own list of those who wait there, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Lane {
     /// Reads of the mount's files.
+    #[default]
     Files,
+    /// Reads of the character device that is this inode.
+    Device(u64),
     /// Requests at the stream socket.
     Stream,
 }
@@ -92,5 +95,8 @@ mod tests {
         assert!(!queue.leave(c), "nobody is left to be told");
         assert!(!queue.leave(c), "it has left already");
         assert!(queue.is_empty());
+        let [a, b] = [3, 12].map(|inode| queue.join(Lane::Device(inode)));
+        assert!(queue.leave(a), "each device has a list of its own");
+        assert!(queue.is_first(b));
     }
 }

@@ -17,7 +17,10 @@ use super::connection::Connection;
 use super::eager::{Eager, LOOK};
 use super::errno::Refusal;
 use super::waiting::{Parked, Waiting};
+use crate::buffer::Lane;
 use crate::tree::{Desk, NODES, Reading, Tree};
+
+mod device;
 
 /// Reads from this size on, in bytes, are answered without the turn: copying them takes longer than waking a thread.
 const LONG_READ: usize = 256 * 1024;
@@ -36,11 +39,21 @@ pub(super) enum After {
     NextRun,
 }
 
-/// What the threads of one mount share.
+/// What the kernel shows to programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Face {
+    /// All files, as a file system.
+    Mount,
+    /// The file with this inode, as a character device. The kernel names no inode then.
+    Device(u64),
+}
+
+/// What the threads of one mount, or of one device, share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) connection: Connection,
     pub(super) tree: Arc<Tree>,
+    face: Face,
     pub(super) waiting: Waiting,
     /// Who holds it reads the next request.
     turn: Mutex<()>,
@@ -56,19 +69,30 @@ impl Shared {
     pub(super) fn new(
         connection: Connection,
         tree: Arc<Tree>,
+        face: Face,
         after: After,
         resumed: bool,
     ) -> Self {
-        let waiting = Waiting::new(tree.buffer().queue());
+        let lane = match face {
+            Face::Mount => Lane::Files,
+            Face::Device(inode) => Lane::Device(inode),
+        };
+        let waiting = Waiting::new(tree.buffer().queue(), lane);
         Self {
             connection,
             tree,
+            face,
             waiting,
             turn: Mutex::new(()),
             stopping: AtomicBool::new(false),
             after,
             owes_wakes: AtomicBool::new(resumed),
         }
+    }
+
+    /// Has all who polled an open file of an earlier run ask again. The kernel counts a connection's open files upwards from 1.
+    pub(super) fn wake_earlier(&self) {
+        (1..=EARLIER_FILES).for_each(|file| self.connection.notify_poll(file));
     }
 
     pub(super) fn stopping(&self) -> bool {
@@ -167,8 +191,8 @@ impl Shared {
             // Inodes live as long as the tree; these two want no answer.
             Opcode::Forget | Opcode::BatchForget => {}
             Opcode::Readlink => return Err(Refusal::NotALink),
-            Opcode::Ioctl => return Err(Refusal::NoIoctl),
-            Opcode::Other(_) => return Err(Refusal::Unknown),
+            Opcode::Ioctl => self.ioctl(request)?,
+            Opcode::CuseInit | Opcode::Other(_) => return Err(Refusal::Unknown),
         }
         Ok(())
     }
@@ -178,7 +202,7 @@ impl Shared {
         if !read.by_process {
             return Err(Refusal::PageCache);
         }
-        let (unique, inode) = (request.unique(), request.inode());
+        let (unique, inode) = (request.unique(), self.inode(request));
         let read_now = Parked {
             unique,
             inode,
@@ -186,7 +210,7 @@ impl Shared {
             offset: read.offset,
             size: read.size,
         };
-        let patient = read.open_flags & O_NONBLOCK == 0;
+        let patient = read.open_flags & O_NONBLOCK == 0 && !self.goes_on(&read);
         // Who came first is served first; but what needs no bytes waits for nobody.
         if !patient || self.waiting.reads() == 0 || self.tree.need(inode, read.handle)? == 0 {
             match self.serve(&read_now, desk)? {
@@ -242,7 +266,7 @@ impl Shared {
 
     fn poll(&self, request: &Request<'_>) -> Result<(), Refusal> {
         let poll = request.poll()?;
-        let inode = request.inode();
+        let inode = self.inode(request);
         if self.owes_wakes.swap(false, Ordering::SeqCst) {
             // The kernel counts open files upwards, and passes over handles that nobody polls.
             let first = poll.kernel_handle.saturating_sub(EARLIER_FILES);
@@ -267,9 +291,11 @@ impl Shared {
     fn open(&self, request: &Request<'_>) -> Result<(), Refusal> {
         let flags = request.open_flags()?;
         if flags & O_ACCMODE != O_RDONLY {
-            return Err(Refusal::ReadOnly);
+            return Err(self.not_writable());
         }
-        let handle = self.tree.open(request.inode(), flags & O_SYNC == O_SYNC)?;
+        let handle = self
+            .tree
+            .open(self.inode(request), flags & O_SYNC == O_SYNC)?;
         if !self
             .connection
             .body(request.unique(), &abi::open_out(handle))

@@ -46,14 +46,17 @@ pub(super) struct Waiting {
     lists: Mutex<Lists>,
     /// The order of all who wait: the reads in the list, the one that is being served, and others.
     queue: Arc<Queue>,
+    /// Which of them are in this list.
+    lane: Lane,
 }
 
 impl Waiting {
-    /// Empty lists whose reads take their place in `queue`.
-    pub(super) fn new(queue: Arc<Queue>) -> Self {
+    /// Empty lists whose reads take their place in `queue`, as those of `lane`.
+    pub(super) fn new(queue: Arc<Queue>, lane: Lane) -> Self {
         Self {
             lists: Mutex::default(),
             queue,
+            lane,
         }
     }
 
@@ -68,7 +71,7 @@ impl Waiting {
         if lists.reads.len() >= MAX_READS {
             return false;
         }
-        let ticket = self.queue.join(Lane::Files);
+        let ticket = self.queue.join(self.lane);
         lists.reads.push_back(Placed { read, ticket });
         true
     }
@@ -172,8 +175,8 @@ mod tests {
     #[test]
     fn who_came_before_elsewhere_is_served_before() {
         let queue = Arc::new(Queue::default());
-        let waiting = Waiting::new(Arc::clone(&queue));
-        let before = queue.join(Lane::Stream);
+        let waiting = Waiting::new(Arc::clone(&queue), Lane::Device(3));
+        let before = queue.join(Lane::Files);
         assert!(waiting.park(read(1)));
         let after = queue.join(Lane::Stream);
         assert_eq!(waiting.reads(), 3);

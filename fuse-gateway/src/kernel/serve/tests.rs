@@ -7,6 +7,8 @@ use std::time::Duration;
 use super::*;
 use crate::buffer::{Buffer, Overflow};
 
+mod device;
+
 const RAW: u64 = 3;
 const HEX: u64 = 4;
 const LOCKOWNER: u32 = 2;
@@ -44,20 +46,36 @@ fn read_body(handle: u64, size: u32, read_flags: u32, open_flags: i32) -> Vec<u8
     body
 }
 
+/// The kernel's end and ours.
+fn pair() -> (UnixDatagram, OwnedFd) {
+    let (socket, theirs) = UnixDatagram::pair().unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    (socket, OwnedFd::from(theirs))
+}
+
+/// The body of INIT and CUSE_INIT: the protocol, 4096, 0, and `more`.
+fn init(major: u32, minor: u32, more: &[u8]) -> Vec<u8> {
+    let numbers = [major, minor, 4096, 0];
+    let bytes = numbers.into_iter().flat_map(u32::to_ne_bytes);
+    bytes.chain(more.iter().copied()).collect()
+}
+
 impl Kernel {
     fn new() -> Self {
-        let (socket, theirs) = UnixDatagram::pair().unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(30)))
-            .unwrap();
+        let (socket, theirs) = pair();
         // INIT: protocol 7.40, read-ahead 4096, no flags.
-        let init: Vec<u8> = [7u32, 40, 4096, 0]
-            .into_iter()
-            .flat_map(u32::to_ne_bytes)
-            .chain([0; 48])
-            .collect();
-        socket.send(&request(26, 2, 0, &init)).unwrap();
-        let connection = Connection::begin(OwnedFd::from(theirs), fuser::SessionACL::All);
+        socket
+            .send(&request(26, 2, 0, &init(7, 40, &[0; 48])))
+            .unwrap();
+        let connection = Connection::begin(theirs, fuser::SessionACL::All);
+        let mut kernel = Self::over(socket, connection.unwrap(), Face::Mount);
+        assert_eq!(kernel.answer().unwrap().0, 2, "INIT is answered");
+        kernel
+    }
+
+    fn over(socket: UnixDatagram, connection: Connection, face: Face) -> Self {
         let buffer = Arc::new(Buffer::new(1 << 20, Overflow::Discard).unwrap());
         let tree = Arc::new(Tree::new(
             buffer,
@@ -65,14 +83,12 @@ impl Kernel {
             (0, 0),
             1_000_000,
         ));
-        let shared = Arc::new(Shared::new(connection.unwrap(), tree, After::Nobody, false));
-        let mut kernel = Self {
+        let shared = Shared::new(connection, tree, face, After::Nobody, false);
+        Self {
             socket,
-            shared,
+            shared: Arc::new(shared),
             desk: Desk::new().unwrap(),
-        };
-        assert_eq!(kernel.answer().unwrap().0, 2, "INIT is answered");
-        kernel
+        }
     }
 
     fn send(&mut self, bytes: &[u8]) {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! qrng-gateway ── "mount" or "device NAME" ──> qrng-mount: is it the right user? is the place, is the name free?
-//!              <── "done" and the descriptor of /dev/fuse or /dev/cuse, or why not ──
+//!              <── "mounted" or "made", and the descriptor of /dev/fuse or /dev/cuse; or why not ──
 //! ```
 //!
 //! One connection is one wish. The descriptor of /dev/cuse comes when its device has been made: before, whoever holds it could
@@ -26,8 +26,11 @@ use thiserror::Error;
 
 use crate::kernel::{MountError, fit_to_mount_on, make_device};
 
-/// What the helper says when it hands the descriptor over.
-const DONE: &[u8] = b"done";
+/// What the helper says when it hands the mount over.
+const MOUNTED: &[u8] = b"mounted";
+
+/// What it says when it hands a device over.
+const MADE: &[u8] = b"made";
 
 /// How a wish for the mount reads.
 const MOUNT: &str = "mount";
@@ -82,16 +85,19 @@ pub fn ask(socket: &Path, wish: Wish<'_>) -> Result<OwnedFd, HandoverError> {
     let silent = |e| HandoverError::Silent(socket.to_owned(), e);
     let mut stream = UnixStream::connect(socket).map_err(absent)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(silent)?;
-    let line = match wish {
-        Wish::Mount => format!("{MOUNT}\n"),
-        Wish::Device(name) => format!("{DEVICE}{name}\n"),
+    let (line, done) = match wish {
+        Wish::Mount => (format!("{MOUNT}\n"), MOUNTED),
+        Wish::Device(name) => (format!("{DEVICE}{name}\n"), MADE),
     };
-    stream.write_all(line.as_bytes()).map_err(silent)?;
+    // Whoever refuses may have hung up already, and has said why.
+    let asked = stream.write_all(line.as_bytes());
     let mut room = [0; LONGEST];
     let (len, fd) = receive(&stream, &mut room).map_err(silent)?;
     match (fd, &room[..len]) {
-        (Some(fd), DONE) => Ok(fd),
-        (_, b"") => Err(silent(io::ErrorKind::UnexpectedEof.into())),
+        (Some(fd), words) if words == done => Ok(fd),
+        (_, b"") => Err(silent(
+            asked.err().unwrap_or(io::ErrorKind::UnexpectedEof.into()),
+        )),
         (_, words) => {
             let words = String::from_utf8_lossy(words);
             Err(HandoverError::Refused(words.into_owned()))
@@ -156,7 +162,7 @@ impl Helper {
 
     fn hand_mount_over(&self, stream: &UnixStream) -> anyhow::Result<String> {
         let device = self.mount()?;
-        let handed = send(stream, DONE, Some(device.as_fd()));
+        let handed = send(stream, MOUNTED, Some(device.as_fd()));
         if handed.is_err() {
             self.unmount()?;
         }
@@ -172,7 +178,7 @@ impl Helper {
         }
         // If it cannot be handed over it is closed, and the device is gone.
         let connection = make_device(name)?;
-        send(stream, DONE, Some(connection.as_fd()))?;
+        send(stream, MADE, Some(connection.as_fd()))?;
         Ok(format!("made /dev/{name}"))
     }
 

@@ -53,19 +53,21 @@ impl Places {
     /// One cannot be had: the text says how to mend it. Those before it are gone again.
     pub fn open(opening: &Opening<'_>) -> anyhow::Result<Self> {
         let mut kept = handed_over()?;
-        let mut mount = None;
-        if let Some(point) = &opening.config.mount {
-            mount = Some(opening.mount(point, take(&mut kept, KEPT_MOUNT))?);
-        }
+        let kept_mount = take(&mut kept, KEPT_MOUNT);
         let mut devices = Vec::new();
         for device in &opening.config.devices {
             let kept = take(&mut kept, &kept_name(device));
             devices.push(opening.device(device, kept)?);
         }
-        // What is no longer configured.
+        // Devices that are no longer configured.
         for other in kept {
             opening.manager.forget(&other.name);
         }
+        // The mount comes last: a device goes by itself with this process if anything fails.
+        let mount = opening.config.mount.as_ref();
+        let mount = mount
+            .map(|point| opening.mount(point, kept_mount))
+            .transpose()?;
         Ok(Self { mount, devices })
     }
 

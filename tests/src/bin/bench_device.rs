@@ -13,11 +13,11 @@ const ROUNDS: usize = 5;
 
 /// The sizes of a read, in bytes, and how many are made at a time.
 const BLOCKS: [(&str, u64, u64); 5] = [
-    ("32 B", 32, 2000),
-    ("4 KiB", 4 << 10, 400),
-    ("64 KiB", 64 << 10, 40),
-    ("128 KiB", 128 << 10, 24),
-    ("1 MiB", 1 << 20, 6),
+    ("32 B", 32, 1000),
+    ("4 KiB", 4 << 10, 200),
+    ("64 KiB", 64 << 10, 16),
+    ("128 KiB", 128 << 10, 12),
+    ("1 MiB", 1 << 20, 3),
 ];
 
 /// What is read.

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::keys::Keys;
 use crate::network::Network;
+use crate::push::Push;
 use crate::rate::Rate;
 use crate::supply::Gateway;
 use crate::tls::Certificate;
@@ -33,6 +34,8 @@ pub struct Config {
     pub access: Access,
     /// Which names and sites may be in the requests of language models.
     pub models: qrng_mcp::Allowed,
+    /// What collectors push, if they may.
+    pub push: Option<Push>,
     /// What nobody may exceed.
     pub limits: Limits,
     /// How the log looks.
@@ -120,6 +123,7 @@ struct Raw {
     json_log: bool,
     log_requests: Requests,
     tls: Option<RawTls>,
+    push: Option<RawPush>,
     rate: RawRate,
     limits: RawLimits,
     mcp: RawMcp,
@@ -140,6 +144,7 @@ impl Default for Raw {
             json_log: false,
             log_requests: Requests::Failed,
             tls: None,
+            push: None,
             rate: RawRate::default(),
             limits: RawLimits::default(),
             mcp: RawMcp::default(),
@@ -153,6 +158,18 @@ struct RawTls {
     certificate: PathBuf,
     key: PathBuf,
     client_authority: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawPush {
+    #[serde(default = "default_gateway")]
+    gateway: String,
+    keys: PathBuf,
+}
+
+fn default_gateway() -> String {
+    "127.0.0.1:4790".into()
 }
 
 #[derive(Debug, Deserialize)]
@@ -247,6 +264,8 @@ impl Config {
             query_key: raw.query_key,
             rate,
         };
+        let push = raw.push.as_ref();
+        let push = push.and_then(|push| check::push(file, push, rate, &access.keys, &mut problems));
         let certificates = raw
             .tls
             .as_ref()
@@ -255,7 +274,8 @@ impl Config {
             .tls
             .as_ref()
             .and_then(|tls| check::tls(file, tls, &mut problems));
-        let nobody = access.keys.is_empty() && raw.open_to.is_empty() && !certificates;
+        let nobody =
+            access.keys.is_empty() && raw.open_to.is_empty() && !certificates && raw.push.is_none();
         if !listen.is_empty() && nobody {
             problems.add(
                 "listen",
@@ -279,6 +299,7 @@ impl Config {
             listen,
             tls,
             access,
+            push,
             models,
             limits,
             log: Log {

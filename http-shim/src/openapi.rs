@@ -35,6 +35,7 @@ pub fn begin() -> OpenApi {
         named("random", "Random values."),
         named("appliance", "The interface of a Quantis appliance."),
         named("clients", "Shapes that clients of other services know."),
+        named("push", "The way in for collectors."),
         named("state", "How the gateway and this service are."),
     ]);
     document

@@ -56,6 +56,8 @@ kinds! {
     wrong_method: METHOD_NOT_ALLOWED, "wrong-method", "The path does not know this method";
     /// The body is too long.
     too_large: PAYLOAD_TOO_LARGE, "too-large", "The body is too long";
+    /// The body is of another type than the path takes.
+    wrong_type: UNSUPPORTED_MEDIA_TYPE, "wrong-type", "The body is of the wrong type";
     /// It took too long.
     too_slow: REQUEST_TIMEOUT, "too-slow", "The request took too long";
     /// The key's rate limit.

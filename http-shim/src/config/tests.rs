@@ -142,3 +142,34 @@ fn models_find_the_service_by_its_addresses_and_the_names_that_are_given() {
         assert!(error.contains("mcp.origins"), "{error}");
     }
 }
+
+#[test]
+fn collectors_have_keys_of_their_own_and_a_gateway() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    let (reader, pusher) = (
+        crate::keys::new_key("lab", &[3; 32]).unwrap(),
+        crate::keys::new_key("collector", &[4; 32]).unwrap(),
+    );
+    let (readers, pushers) = (file("readers", &reader.1), file("pushers", &pusher.1));
+    let text = format!("listen = [\"127.0.0.1:0\"]\n[push]\nkeys = {pushers:?}\n");
+    let config = check(&text, &Environment::default()).unwrap();
+    let push = config.push.unwrap();
+    assert_eq!(push.gateway(), "127.0.0.1:4790".parse().unwrap());
+    assert!(push.keys.find(pusher.0.as_bytes()).is_some());
+    assert!(config.access.keys.is_empty());
+    for gateway in ["0.0.0.0:4790", "127.0.0.1:0", "gateway.example:4790"] {
+        let error = complaint(&format!("{text}gateway = {gateway:?}"));
+        assert!(error.contains("push.gateway"), "{error}");
+    }
+    let both = format!("keys = {readers:?}\n[push]\nkeys = {readers:?}\n");
+    assert!(complaint(&both).contains("what pushes must not read"));
+    let none = format!("[push]\nkeys = {:?}\n", file("none", "# none\n"));
+    assert!(complaint(&none).contains("nobody could push"));
+    assert!(complaint("[push]\n").contains("keys"));
+}

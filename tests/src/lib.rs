@@ -18,6 +18,7 @@ pub mod memory;
 pub mod netns;
 pub mod numbered;
 pub mod processes;
+pub mod pushed;
 pub mod python;
 pub mod relay;
 pub mod runs;

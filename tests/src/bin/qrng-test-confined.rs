@@ -94,6 +94,7 @@ fn confine(process: &str, handles: &Handles) {
                 pipe: handles.pipe.as_raw_fd(),
                 answers: [handles.answers.as_raw_fd(); 2],
                 sockets: vec![handles.socket.as_raw_fd()],
+                pusher: None,
                 epochs: handles.epochs.as_raw_fd(),
             });
             return calls.expect("system calls");

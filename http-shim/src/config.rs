@@ -13,6 +13,7 @@ use serde::Deserialize;
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
+use crate::hosts::Hosts;
 use crate::keys::Keys;
 use crate::network::Network;
 use crate::push::Push;
@@ -56,6 +57,8 @@ pub struct Access {
     pub keys: Keys,
     /// Networks whose hosts need no key.
     pub open_to: Vec<Network>,
+    /// Names that they may call this service by.
+    pub hosts: Hosts,
     /// Whether a key may stand in the query.
     pub query_key: bool,
     /// Requests a second of a key, or of an address without one.
@@ -119,6 +122,7 @@ struct Raw {
     insecure_http: bool,
     keys: Option<PathBuf>,
     open_to: Vec<String>,
+    hosts: Vec<String>,
     query_key: bool,
     json_log: bool,
     log_requests: Requests,
@@ -140,6 +144,7 @@ impl Default for Raw {
             insecure_http: false,
             keys: None,
             open_to: Vec::new(),
+            hosts: Vec::new(),
             query_key: false,
             json_log: false,
             log_requests: Requests::Failed,
@@ -261,6 +266,7 @@ impl Config {
         let access = Access {
             keys: check::keys(file, raw.keys.as_deref(), environment, rate, &mut problems),
             open_to: check::networks(&raw.open_to, &mut problems),
+            hosts: check::hosts(&raw.hosts, &mut problems),
             query_key: raw.query_key,
             rate,
         };
@@ -290,7 +296,7 @@ impl Config {
                 "give addresses, or a path with `socket`",
             );
         }
-        let models = check::models(&raw.mcp, &listen, &mut problems);
+        let models = check::models(&raw.mcp, &listen, &access.hosts, &mut problems);
         let limits = check::limits(&raw.limits, &mut problems);
         problems.finish()?;
         Ok(Self {

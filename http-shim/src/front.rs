@@ -179,6 +179,13 @@ impl Front {
             .open_to
             .iter()
             .any(|network| network.contains(address));
+        if open && !access.hosts.know(&parts.uri, &parts.headers) {
+            self.app.metrics.refused("host");
+            return Err(Problem::misdirected(
+                "this service is not known by the name in `Host`: ask for it by its address, add the name to `hosts`, or give a key",
+            )
+            .into());
+        }
         if open || is_open(parts.uri.path()) {
             return Ok((Caller::Anonymous, Some(standing)));
         }

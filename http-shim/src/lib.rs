@@ -18,6 +18,7 @@ pub mod config;
 pub mod document;
 pub mod draw;
 pub mod front;
+pub mod hosts;
 pub mod keys;
 pub mod log;
 pub mod metrics;

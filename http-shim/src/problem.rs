@@ -50,6 +50,8 @@ kinds! {
     no_key: UNAUTHORIZED, "no-key", "A key is needed";
     /// What the key or the user may not do.
     forbidden: FORBIDDEN, "forbidden", "This is not for you";
+    /// The service is called by a name that is not its own.
+    misdirected: MISDIRECTED_REQUEST, "wrong-host", "This service is not known by that name";
     /// There is no such path.
     not_found: NOT_FOUND, "not-found", "There is nothing at this path";
     /// The path is not for this method.

@@ -12,6 +12,7 @@ use qrng_daemon::{Problems, path_in, read_secret};
 use super::{
     Environment, Limits, Raw, RawLimits, RawMcp, RawPush, RawRate, RawTls, Tls, UnixSocket,
 };
+use crate::hosts::Hosts;
 use crate::keys::Keys;
 use crate::network::Network;
 use crate::push::Push;
@@ -112,6 +113,14 @@ pub(super) fn networks(texts: &[String], problems: &mut Problems) -> Vec<Network
     networks
         .filter_map(|text| problems.keep("open-to", text.parse(), remedy))
         .collect()
+}
+
+/// Names that open networks may call this service by.
+pub(super) fn hosts(names: &[String], problems: &mut Problems) -> Hosts {
+    let remedy =
+        "give names without a port, such as \"gateway.example\"; addresses and localhost are known";
+    let hosts = problems.keep("hosts", Hosts::new(names), remedy);
+    hosts.unwrap_or_default()
 }
 
 /// TLS: the certificate and its key, and who issues those of clients.
@@ -294,6 +303,7 @@ fn between<T: PartialOrd + Copy + std::fmt::Debug>(
 pub(super) fn models(
     raw: &RawMcp,
     listen: &[SocketAddr],
+    hosts: &Hosts,
     problems: &mut Problems,
 ) -> qrng_mcp::Allowed {
     let plain = |text: &str| !text.is_empty() && !text.contains(['/', ' ', '*', '@']);
@@ -320,6 +330,7 @@ pub(super) fn models(
     let mut allowed = qrng_mcp::Allowed::default();
     let addresses = listen.iter().map(|address| address.ip().to_string());
     allowed.hosts.extend(addresses);
+    allowed.hosts.extend(hosts.names().iter().cloned());
     allowed.hosts.extend(raw.hosts.iter().cloned());
     allowed.origins.extend(raw.origins.iter().cloned());
     allowed

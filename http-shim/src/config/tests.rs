@@ -59,7 +59,7 @@ fn every_problem_is_told_at_once_and_no_key_is_repeated() {
         api_keys: Some("secret".to_owned().into()),
         rate_limit: Some("many".into()),
     };
-    let text = "mount = \"qrng\"\nsocket-mode = \"0888\"\nlisten = [\"here\"]\nopen-to = [\"10.0.0.1/8\"]\n\
+    let text = "mount = \"qrng\"\nsocket-mode = \"0888\"\nlisten = [\"here\"]\nopen-to = [\"10.0.0.1/8\"]\nhosts = [\"*\"]\n\
                 keys = \"/nonexistent\"\n[limits]\nbytes = \"0\"\nheader-time = \"1 h\"\nconnections = 0\n[rate]\nburst = 0";
     let error = check(text, &environment).err().unwrap();
     for key in [
@@ -67,6 +67,7 @@ fn every_problem_is_told_at_once_and_no_key_is_repeated() {
         "socket-mode:",
         "listen:",
         "open-to:",
+        "hosts:",
         "keys:",
         "QRNG_API_KEYS:",
         "QRNG_RATE_LIMIT:",

@@ -3,6 +3,7 @@
 //! A test that can't run here says so with [`skip!`]; it never passes in silence.
 
 pub mod broken;
+pub mod browser;
 pub mod chain;
 pub mod confined;
 pub mod container;

@@ -75,7 +75,10 @@ fn tcp_needs_a_key_in_a_header_and_no_key_is_ever_logged() {
     assert!(shim.stop().success());
     let log = shim.log();
     assert!(
-        log.contains("key one") && log.contains("key environment-1") && log.contains("abc-1.2_3")
+        log.contains("key one")
+            && !log.contains("user 0 user 0")
+            && log.contains("key environment-1")
+            && log.contains("abc-1.2_3")
     );
     for secret in keys
         .iter()

@@ -214,6 +214,57 @@ fn what_is_no_body_of_packets_is_refused_before_anything_is_handed_over() {
 }
 
 #[test]
+fn rubbish_of_every_shape_is_taken_or_refused_and_does_no_harm() {
+    if let Some(reason) = no_mount() {
+        skip!("{reason}");
+    }
+    let mut world = World::new(4);
+    world.start_shim("", "[rate]\nper-second = 100000\nburst = 100000\n");
+    let key = world.push_key.clone();
+    let seed = body(&packets(&mut world, 5));
+    let at = world.shim.as_ref().unwrap().local.clone();
+    let before = world.chain.count("/packets/admitted");
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut seen = HashMap::new();
+    for _ in 0..1000 {
+        let mut body = seed.clone();
+        for _ in 0..1 + random() % 4 {
+            let at = random() as usize % body.len();
+            match random() % 5 {
+                0 => body[at] = random() as u8,
+                1 => body.truncate(at + 1),
+                2 => body.insert(at, random() as u8),
+                // The first length.
+                3 => body[at.min(1)] ^= 1 << (random() % 8),
+                _ => {
+                    body.remove(at);
+                    body.push(random() as u8);
+                }
+            }
+        }
+        // In none of them is an announcement, without which nothing is admitted.
+        if let Some(first) = body.get_mut(2) {
+            *first = 0;
+        }
+        let answer = post(&at, &key, MEDIA_TYPE, &body);
+        assert!(matches!(answer.status, 204 | 400), "{answer:?}");
+        *seen.entry(answer.status).or_insert(0) += 1;
+    }
+    assert!(seen[&204] > 50 && seen[&400] > 50, "{seen:?}");
+    let shim = world.shim.as_mut().unwrap();
+    shim.assert_alive();
+    assert!(!shim.log().contains("panicked"), "{}", shim.log());
+    world.chain.assert_alive();
+    assert_eq!(world.chain.count("/packets/admitted"), before);
+}
+
+#[test]
 fn a_collector_has_its_rate_and_a_gateway_that_is_away_is_told() {
     if let Some(reason) = no_mount() {
         skip!("{reason}");

@@ -125,6 +125,11 @@ fn of_gateway(page: &mut Page, gateway: &Gateway) -> prometheus::Result<()> {
         "Datagrams that the socket had no room for.",
         count("socket_drops"),
     )?;
+    page.counter(
+        "qrng_packets_from_this_host_total",
+        "Datagrams that the gateway's own host has sent: what collectors push.",
+        count("from_this_host"),
+    )?;
     page.counters(
         "qrng_packets_rejected_total",
         "Datagrams refused, by reason.",

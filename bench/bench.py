@@ -386,6 +386,9 @@ def report_web(results):
                         [("alone", "alone"), ("beside nginx under that load", "nginx"), ("beside the service", "service")])
     rows.append(["p99 of a file reader, 4 KiB", figures, f"{statistics.median(ratios):.2f} x alone ({spread(ratios)})",
                  limit, passed])
+    figures = "; ".join(f"{name} {results.median('web nap ' + key):.0f} us" for name, key in
+                        [("alone", "alone"), ("beside nginx under that load", "nginx"), ("beside the service", "service")])
+    rows.append(["p99 of a sleep of 10 us, of a process that asks nobody", figures, "", "", ""])
     limit, passed = verdict(results.median("web idle"), TARGETS["http idle"])
     rows.append([f"{web.IDLE} idle connections", "", f"{results.median('web idle'):.1f} MiB "
                  f"({spread(results.rounds['web idle'], 1)})", limit, passed])

@@ -103,6 +103,11 @@ impl Shared {
             let Some(bytes) = self.connection.receive(&mut room)? else {
                 return Ok(());
             };
+            if bytes.is_empty() {
+                // Looked out for anew, because what follows may not come at once.
+                kept = Some(turn);
+                continue;
+            }
             pulse.works();
             kept = self.answer(bytes, desk, turn);
             pulse.waits();

@@ -18,7 +18,7 @@ use super::eager::{Eager, LOOK};
 use super::errno::Refusal;
 use super::waiting::{Ask, Parked, Polls, Waiting};
 use crate::buffer::MAX_CLAIM;
-use crate::shares::{Account, Supply};
+use crate::shares::Account;
 use crate::tree::{Desk, NODES, Reading, Tree};
 
 /// Reads from this size on, in bytes, are answered without the turn: copying them takes longer than waking a thread.
@@ -211,39 +211,6 @@ impl Shared {
         self.park(Parked { ask, user })
     }
 
-    /// How many bytes a read may take where users compete for them; `None` if others come first. What needs no bytes waits
-    /// for nobody.
-    fn most(
-        &self,
-        ask: &Ask,
-        user: &Arc<Account>,
-        patient: bool,
-    ) -> Result<Option<usize>, Refusal> {
-        let need = self.tree.need(ask.inode, ask.handle)?;
-        if need == 0 || self.tree.failing() || user.lacks(need, || self.today()) {
-            return Ok(Some(MAX_CLAIM));
-        }
-        let queue = self.tree.buffer().queue();
-        let most = queue.pass(user, need, !patient, self.supply());
-        Ok((most > 0).then_some(most))
-    }
-
-    /// Counts what a read has taken that did not wait while users competed, and wakes those who do.
-    fn count(&self, user: &Account, taken: usize) {
-        let buffer = self.tree.buffer();
-        if taken > 0 && buffer.queue().took(user, taken) && buffer.fill() > 0 {
-            buffer.notify();
-        }
-    }
-
-    fn supply(&self) -> Supply {
-        self.tree.buffer().supply(self.tree.failing())
-    }
-
-    fn today(&self) -> u64 {
-        self.tree.buffer().queue().users().today()
-    }
-
     /// Answers a read of `user` if there are bytes, with `most` of them at the most. If the answer reaches nobody its bytes
     /// are destroyed.
     fn serve(
@@ -329,20 +296,6 @@ impl Shared {
         self.connection
             .body(request.unique(), &abi::poll_out((readable | failed) as u32));
         Ok(())
-    }
-
-    /// Whether a read of `user` would be answered at once, be it with an error.
-    fn ready(&self, inode: u64, handle: u64, user: &Arc<Account>) -> Result<bool, Refusal> {
-        let need = self.tree.need(inode, handle)?;
-        if need > 0 && user.lacks(need, || self.today()) {
-            return Ok(true);
-        }
-        let queue = self.tree.buffer().queue();
-        if need == 0 || self.tree.failing() || queue.is_free() {
-            return Ok(self.tree.ready(inode, handle)?);
-        }
-        let supply = self.supply();
-        Ok(supply.fill >= need && queue.pass(user, need, true, supply) > 0)
     }
 
     /// Wakes pollers.
@@ -492,5 +445,6 @@ fn is_long(request: &Request<'_>) -> bool {
         && request.read().is_ok_and(|read| read.size >= LONG_READ)
 }
 
+mod parts;
 #[cfg(test)]
 mod tests;

@@ -29,7 +29,7 @@ pub(super) enum Verdict {
 pub(super) fn serves(told: &Told) -> Result<(), &'static str> {
     match told.state.as_str() {
         "latched" => Err(
-            "the gateway is latched, because a health test failed: mend the source, then `qrng clear --gateway`",
+            "the gateway is latched, because a health test failed; see `reasons` in its status for what clears that",
         ),
         "stalled" => Err(
             "the gateway is stalled: its sources are latched or the link is silent; see `reasons` in its status",

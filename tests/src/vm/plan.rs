@@ -64,6 +64,48 @@ impl<'a> Plan<'a> {
         self.file(&format!("/usr/local/bin/{name}"), 0o755, content)
     }
 
+    /// Has a program of this workspace where it is installed to.
+    ///
+    /// # Panics
+    /// It does not build.
+    pub fn installed(self, package: &str, name: &str, folder: &str) -> Self {
+        let content = fs::read(programs::build(package, name)).expect("cargo has just built it");
+        self.file(&format!("{folder}/{name}"), 0o755, content)
+    }
+
+    /// Has a program as it was built for this machine, with its libraries, under `name` in `/usr/local/bin`. For guests without
+    /// a disk: others have libraries of their own.
+    ///
+    /// # Panics
+    /// It or a library of it is missing.
+    pub fn foreign(mut self, path: &Path, name: &str) -> Self {
+        for library in programs::libraries(path) {
+            let there = library.to_str().expect("a library's path is text");
+            if self
+                .files
+                .iter()
+                .all(|(path, ..)| format!("/{path}") != there)
+            {
+                let content = fs::read(&library).expect("a library that ldd names");
+                self = self.file(there, 0o755, content);
+            }
+        }
+        self.file(
+            &format!("/usr/local/bin/{name}"),
+            0o755,
+            programs::stripped(path),
+        )
+    }
+
+    /// Has the test program `name` of this package, as [`Self::foreign`].
+    ///
+    /// # Panics
+    /// It does not build.
+    pub fn test_program(self, name: &str) -> Self {
+        let path = programs::test(name);
+        self.foreign(&path, name)
+    }
+
     /// Has a file, with the directories above it. It belongs to root.
     pub fn file(mut self, path: &str, permissions: u32, content: impl Into<Vec<u8>>) -> Self {
         let path = path.trim_start_matches('/').to_owned();

@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
+use nix::sys::stat::{major, minor};
 use qrng_tests::chain::{program, wait_until};
 use qrng_tests::container::{self, Container};
 use qrng_tests::skip;
@@ -180,8 +182,12 @@ fn installed_but_not_started(container: &Container) {
 fn first_run(container: &Container) {
     container.must(CONFIGURE);
     container.must("useradd -m -G qrng alice; useradd -m bob");
+    let awake = latency_for_gateway(container);
     container.must("systemctl start qrng-gateway qrng-collector");
     wait_for_bytes(container, "the first start");
+    let files = format!("ls -l /proc/{}/fd", pid(container, "qrng-gateway").trim());
+    let files = container.must(&files);
+    assert_eq!(files.contains("/dev/cpu_dma_latency"), awake, "{files}");
     // The mount is in the namespace of everybody, and each service runs as its own user without privileges.
     let mounts = container.must("cat /proc/1/mounts");
     assert!(
@@ -207,6 +213,19 @@ fn first_run(container: &Container) {
         let user = container.must(&format!("ps -o user:32= -p {}", pid.trim()));
         assert_eq!(user.trim(), unit);
     }
+}
+
+/// Makes the file that keeps processors awake and gives it to the gateway, as the udev rule does on a host. False: this kernel has
+/// none, and then the gateway must do without.
+fn latency_for_gateway(container: &Container) -> bool {
+    let Ok(node) = fs::metadata("/dev/cpu_dma_latency") else {
+        return false;
+    };
+    let (major, minor) = (major(node.rdev()), minor(node.rdev()));
+    container.must(&format!(
+        "mknod -m 600 /dev/cpu_dma_latency c {major} {minor}; chown qrng-gateway /dev/cpu_dma_latency"
+    ));
+    true
 }
 
 /// All memory is locked, if the container itself may lock so much; else as much as it may. The gateway is confined.

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 
+import ways
 import web
 from world import HALT_POLL, MIB, Chain, Trouble, World, halt_polling, resident_bytes, threads_of, with_children
 
@@ -25,7 +26,7 @@ VOLUME = {32: 1_280_000, 4096: 48 * MIB, 64 * 1024: 96 * MIB, 128 * 1024: 96 * M
 READERS = [1, 2]
 # Reads that take less time than waking does.
 SMALL_BLOCKS = [32, 4096]
-PARTS = ["reads", "asleep", "generator", "chain", "tuning", "cpu", "memory", "http", "core"]
+PARTS = ["reads", "asleep", "generator", "chain", "tuning", "cpu", "memory", "ways", "http", "core"]
 FILLED_BUFFER = 512 * MIB
 # For small reads alone.
 ASLEEP_BUFFER = 64 * MIB
@@ -369,6 +370,15 @@ def report_rest(results):
     return lines + table(["what", "figures", "result", "target", ""], rows)
 
 
+def report_ways(results):
+    def ratio(values):
+        return f"{statistics.median(values):.2f} ({spread(values)})"
+
+    lines = ["", "## Ways to read, from a filled buffer, one reader", ""]
+    return lines + table(["way", "block", "/dev/urandom", "this way", "a read", "ratio"],
+                         list(ways.rows(results, size_name, rate, ratio)))
+
+
 def report_web(results):
     """The HTTP service beside nginx."""
     lines = ["", "## HTTP, 100 connections that are kept", ""]
@@ -423,6 +433,8 @@ def report(results, rounds):
         lines += report_tuning(results)
     if any(name in results for name in ("chain", "memory", *(f"cpu {name}" for name, _ in RATES))):
         lines += report_rest(results)
+    if ("way", "FIFO", 32) in results:
+        lines += report_ways(results)
     if "web idle" in results:
         lines += report_web(results)
     return "\n".join(lines)
@@ -458,6 +470,7 @@ def run(arguments):
             chain = Chain(world, "sustained", CHAIN_BUFFER, unlimited)
             chain.hold()
         served = web.Web(world) if "http" in parts else None
+        read_by = ways.Ways(world) if "ways" in parts else None
         for number in range(rounds):
             print(f"round {number + 1} of {rounds}", file=sys.stderr)
             if "reads" in parts:
@@ -470,6 +483,8 @@ def run(arguments):
                 measure_chain(chain, results, scale)
             if "tuning" in parts:
                 measure_tuning(chain, filled, results, scale)
+            if read_by is not None:
+                ways.measure(read_by, dd, results, scale)
             if served is not None:
                 web.measure(served, results, 1 if arguments.quick else web.LOAD_S)
             if "memory" in parts:

@@ -4,6 +4,7 @@
 
 pub mod adapter;
 pub mod broken;
+pub mod browser;
 pub mod chain;
 pub mod confined;
 pub mod container;
@@ -19,6 +20,7 @@ pub mod memory;
 pub mod netns;
 pub mod numbered;
 pub mod processes;
+pub mod pushed;
 pub mod python;
 pub mod relay;
 pub mod runs;

@@ -161,6 +161,48 @@ fn networks_may_be_let_in_without_a_key() {
 }
 
 #[test]
+fn a_page_of_another_site_cannot_be_rebound() {
+    let chain = chain();
+    let (path, keys) = write_keys(&chain, &["one"]);
+    let more = format!(
+        "listen = [\"127.0.0.1:0\"]\nkeys = {path:?}\nopen-to = [\"127.0.0.1\"]\nhosts = [\"gateway.example\"]"
+    );
+    let shim = Shim::start(&chain, &more, "");
+    shim.wait_for_bytes();
+    let ask = |at: &At, path: &str, host: &str, more: &str| {
+        let head =
+            format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}connection: close\r\n\r\n");
+        let mut stream = std::io::BufReader::new(at.connect().unwrap());
+        stream.get_mut().write_all(head.as_bytes()).unwrap();
+        qrng_tests::http::read_answer(&mut stream, false).unwrap()
+    };
+    let at = shim.remote();
+    for host in [
+        "127.0.0.1",
+        "[::1]:80",
+        "localhost:1",
+        "gateway.example:8443",
+    ] {
+        assert_eq!(ask(&at, "/api/random", host, "").status, 200, "{host}");
+    }
+    for path in ["/api/random", "/api/status", "/health", "/", "/mcp"] {
+        let answer = ask(&at, path, "evil.example", "");
+        assert_eq!(answer.status, 421, "{path}");
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+        assert_eq!(answer.json()["type"], "urn:qrng:problem:wrong-host");
+    }
+    // A page cannot show a key, and cannot reach a Unix socket.
+    let bearer = format!("authorization: Bearer {}\r\n", keys[0]);
+    assert_eq!(ask(&at, "/api/random", "evil.example", &bearer).status, 200);
+    assert_eq!(
+        ask(&shim.local, "/api/random", "evil.example", "").status,
+        200
+    );
+    let counted = "qrng_http_refused_total{reason=\"host\"} 5";
+    assert!(shim.local.get("/metrics").text().contains(counted));
+}
+
+#[test]
 fn what_is_no_http_does_no_harm() {
     let chain = chain();
     let more = "listen = [\"127.0.0.1:0\"]\nopen-to = [\"127.0.0.0/8\"]";

@@ -212,6 +212,24 @@ fn own(page: &mut Page, app: &App) -> prometheus::Result<()> {
         "Connections.",
         app.connections.count() as f64,
     )?;
+    if let Some(push) = &app.push {
+        let (packets, bytes) = push.handed_over();
+        page.counter(
+            "qrng_http_pushed_packets_total",
+            "Packets of collectors handed over to the gateway.",
+            packets as f64,
+        )?;
+        page.counter(
+            "qrng_http_pushed_bytes_total",
+            "Bytes of these packets.",
+            bytes as f64,
+        )?;
+        page.counter(
+            "qrng_http_push_failures_total",
+            "Bodies of collectors that could not be handed over, because the gateway does not listen.",
+            push.failures() as f64,
+        )?;
+    }
     let driven_out = app.connections.driven_out.load(Ordering::Relaxed);
     page.counter(
         "qrng_http_connections_driven_out_total",

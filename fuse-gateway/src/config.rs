@@ -1,6 +1,7 @@
 //! The gateway's configuration: TOML and environment, checked whole before anything starts.
 
 mod raw;
+mod shares;
 mod stream;
 
 use std::net::SocketAddr;
@@ -14,8 +15,10 @@ use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_toml};
 
 use crate::buffer::Overflow;
 use crate::health::Testing;
+use crate::kernel::StayAwake;
 use crate::keyring::Loaded;
 use crate::pressure::Giving;
+use crate::shares::SharesConfig;
 use crate::stream::StreamConfig;
 
 use self::raw::{Raw, RawBuffer, RawHealth};
@@ -60,12 +63,16 @@ pub struct Config {
     pub stall_limit_s: Option<u64>,
     /// Whether other users see the files; by default if the gateway runs as root.
     pub allow_other: Option<bool>,
+    /// Whether processors are kept awake for small reads.
+    pub stay_awake: StayAwake,
     /// Buffer capacity in bytes.
     pub buffer_size: usize,
     /// How it gives way when memory is short.
     pub giving: Giving,
     /// What happens to bytes that find the buffer full.
     pub overflow: Overflow,
+    /// How users share scarce bytes, and how many each may have.
+    pub shares: SharesConfig,
     /// Size of the socket's receive buffer in bytes.
     pub receive_buffer: usize,
     /// How verified bytes are tested before they are served.
@@ -133,6 +140,7 @@ impl Config {
             &mut problems,
         );
         let stream = raw.stream.map(|stream| stream.check(&mut problems));
+        let shares = raw.shares.check(&mut problems);
         let paths = [
             ("mount", mount.as_ref()),
             ("state-directory", state_directory.as_ref()),
@@ -236,9 +244,11 @@ impl Config {
                 accept,
                 stall_limit_s: raw.stall_limit,
                 allow_other: raw.allow_other,
+                stay_awake: raw.stay_awake,
                 buffer_size,
                 giving,
                 overflow,
+                shares,
                 receive_buffer,
                 health,
                 confinement: raw.confinement.gateway,

@@ -7,7 +7,9 @@ use qrng_confine::Confinement;
 use qrng_daemon::LogConfig;
 use serde::Deserialize;
 
+use super::shares::RawShares;
 use super::stream::RawStream;
+use crate::kernel::StayAwake;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -26,12 +28,16 @@ pub(super) struct Raw {
     pub(super) stall_limit: Option<u64>,
     pub(super) allow_other: Option<bool>,
     #[serde(default)]
+    pub(super) stay_awake: StayAwake,
+    #[serde(default)]
     pub(super) buffer: RawBuffer,
     #[serde(default)]
     pub(super) socket: RawSocket,
     #[serde(default)]
     pub(super) health: RawHealth,
     pub(super) stream: Option<RawStream>,
+    #[serde(default)]
+    pub(super) shares: RawShares,
     #[serde(default)]
     pub(super) confinement: RawConfinement,
     #[serde(default)]

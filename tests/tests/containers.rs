@@ -1,0 +1,251 @@
+//! The mount as containers see it: mount namespaces with every propagation, user namespaces, idmapped mounts, an nspawn container.
+//! docs/containers.md is what these tests show.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use qrng_tests::chain::{Chain, PATIENCE, wait_until};
+use qrng_tests::fuse_harness::is_root;
+use qrng_tests::namespaces::{Found, MountNamespace, SharedMount, UserNamespace, look, must};
+use qrng_tests::skip;
+
+const SOURCE: &str = "[source]\nkind = \"simulator\"\nrate = \"4 MB/s\"\n";
+
+/// Where namespaces of containers have users of their own: inside 0, outside this.
+const MAPPED: u32 = 200_000;
+
+/// A gateway whose mount lies in a directory that is a shared mount.
+struct World {
+    chain: Chain,
+    shared: Option<SharedMount>,
+}
+
+impl World {
+    /// All but the gateway, which [`World::start`] starts.
+    fn new() -> Self {
+        let chain = Chain::new();
+        let way = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(chain.path("."), way).expect("chmod of a directory of our own");
+        fs::create_dir(chain.path("inside")).expect("a directory");
+        fs::create_dir(chain.path("host")).expect("a directory");
+        let host = SharedMount::over(&chain.path("host"));
+        fs::create_dir(chain.path("host/qrng")).expect("a directory");
+        Self {
+            chain,
+            shared: Some(host),
+        }
+    }
+
+    fn start(&mut self) {
+        let mut command = self.chain.gateway_command("accept-simulated = true", "");
+        let config = self.chain.path("gateway.toml");
+        let text = fs::read_to_string(&config).expect("a configuration");
+        let before = format!("mount = {:?}", self.chain.path("mnt"));
+        let now = format!("mount = {:?}", self.mount());
+        fs::write(&config, text.replace(&before, &now)).expect("a configuration");
+        self.chain.gateway = Some(qrng_tests::chain::spawn(
+            &mut command,
+            &self.chain.path("gateway.log"),
+        ));
+        if self.chain.collector.is_none() {
+            self.chain.start_collector(None, SOURCE);
+        }
+        wait_until("the gateway serves", || {
+            self.chain.assert_alive();
+            let status = fs::read_to_string(self.mount().join("status")).unwrap_or_default();
+            status.contains("\"serving\"")
+        });
+    }
+
+    /// Where the files are.
+    fn mount(&self) -> PathBuf {
+        self.chain.path("host/qrng")
+    }
+
+    /// Where namespaces have what is bound into them.
+    fn inside(&self) -> PathBuf {
+        self.chain.path("inside")
+    }
+
+    fn bytes_of(&self, uid: u32) -> u64 {
+        let status = qrng_tests::chain::read_json(&self.mount().join("status"));
+        let users = status["users"]["list"].as_array().expect("a list").clone();
+        let user = users.into_iter().find(|user| user["uid"] == uid);
+        user.map_or(0, |user| user["bytes"].as_u64().expect("bytes"))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(gateway) = self.chain.stop_gateway() {
+            eprintln!("the gateway ended: {gateway}");
+        }
+        drop(self.shared.take());
+    }
+}
+
+macro_rules! need_root {
+    () => {
+        if !is_root() {
+            skip!("only root can make namespaces for others");
+        }
+    };
+}
+
+fn seen(namespace: &MountNamespace, file: &Path) -> Found {
+    look(namespace.command("head"), file)
+}
+
+#[test]
+fn what_namespaces_see_of_a_gateway_that_comes_goes_and_comes_again() {
+    need_root!();
+    let mut world = World::new();
+    let (host, inside) = (world.chain.path("host"), world.inside());
+    let of_parent = inside.join("qrng/raw");
+    let of_mount = inside.join("raw");
+    let make = |propagation, from: &Path| MountNamespace::new(propagation, from, &inside);
+    // Made before there is a mount, with the directory above it bound.
+    let before = ["slave", "shared", "private"].map(|propagation| make(propagation, &host));
+    let look_at_all = |of: &[MountNamespace; 3]| [0, 1, 2].map(|at| seen(&of[at], &of_parent));
+    assert_eq!(look_at_all(&before), [Found::Nothing; 3]);
+    world.start();
+    let came = [Found::Bytes, Found::Bytes, Found::Nothing];
+    assert_eq!(look_at_all(&before), came, "slave, shared, private");
+    // Made when it was there: with the directory above, and with the mount point itself.
+    let after = ["slave", "shared", "private"].map(|propagation| make(propagation, &host));
+    let points =
+        ["slave", "shared", "private"].map(|propagation| make(propagation, &world.mount()));
+    assert_eq!(look_at_all(&after), [Found::Bytes; 3]);
+    let look_at_points = || [0, 1, 2].map(|at| seen(&points[at], &of_mount));
+    assert_eq!(look_at_points(), [Found::Bytes; 3]);
+
+    // It goes: nobody's namespace keeps it from ending well.
+    assert!(world.chain.stop_gateway().expect("a gateway").success());
+    assert!(!world.mount().join("raw").exists());
+    let gone = [Found::Nothing, Found::Nothing, Found::Dead];
+    assert_eq!(look_at_all(&after), gone);
+    assert_eq!(look_at_points(), [Found::Dead; 3]);
+    // It comes again: seen where the directory above is bound, and mounts are passed on.
+    world.start();
+    assert_eq!(look_at_all(&before), came);
+    assert_eq!(
+        look_at_all(&after),
+        [Found::Bytes, Found::Bytes, Found::Dead]
+    );
+    assert_eq!(look_at_points(), [Found::Dead; 3]);
+    // The same after it was killed, whose dead mount the next one removes everywhere.
+    world.chain.kill_gateway();
+    world.start();
+    assert_eq!(look_at_all(&before), came);
+    assert_eq!(
+        look_at_all(&after),
+        [Found::Bytes, Found::Bytes, Found::Dead]
+    );
+}
+
+#[test]
+fn a_gateway_in_a_namespace_of_its_own_is_seen_outside_if_that_is_shared() {
+    need_root!();
+    for (propagation, expected) in [("shared", Found::Bytes), ("slave", Found::Nothing)] {
+        let mut world = World::new();
+        let space = MountNamespace::new(propagation, &world.chain.path("host"), &world.inside());
+        let own = world.inside().join("qrng");
+        let mut command = world.chain.gateway_command("accept-simulated = true", "");
+        let config = world.chain.path("gateway.toml");
+        let text = fs::read_to_string(&config).expect("a configuration");
+        let before = format!("mount = {:?}", world.chain.path("mnt"));
+        fs::write(&config, text.replace(&before, &format!("mount = {own:?}")))
+            .expect("a configuration");
+        let mut inside = space.command(&command.get_program().to_string_lossy());
+        inside.args(command.get_args());
+        command = inside;
+        let log = world.chain.path("gateway.log");
+        world.chain.gateway = Some(qrng_tests::chain::spawn(&mut command, &log));
+        world.chain.start_collector(None, SOURCE);
+        wait_until("it serves inside", || {
+            world.chain.assert_alive();
+            seen(&space, &own.join("status")) == Found::Bytes
+        });
+        let outside = look(Command::new("head"), &world.mount().join("raw"));
+        assert_eq!(outside, expected, "{propagation}");
+        assert!(world.chain.stop_gateway().expect("a gateway").success());
+        assert!(!world.mount().join("raw").exists());
+    }
+}
+
+#[test]
+fn users_of_a_user_namespace_read_as_who_they_are_outside() {
+    need_root!();
+    let mut world = World::new();
+    world.start();
+    let raw = world.mount().join("raw");
+    let namespace = UserNamespace::new(MAPPED);
+    assert_eq!(look(namespace.command("head"), &raw), Found::Bytes);
+    assert_eq!(world.bytes_of(MAPPED), 16);
+    // Root there is nobody's root here.
+    let status = world.mount().join("status");
+    assert_eq!(look(namespace.command("head"), &status), Found::Forbidden);
+    // Without a mapping it is `nobody` to itself, and who it is to the gateway.
+    let mut unmapped = Command::new("setpriv");
+    unmapped.args(["--reuid=20003", "--regid=20003", "--clear-groups"]);
+    unmapped.args(["unshare", "--user", "head"]);
+    assert_eq!(look(unmapped, &raw), Found::Bytes);
+    assert_eq!(world.bytes_of(20_003), 16);
+    assert_eq!(world.bytes_of(u32::MAX), 0);
+}
+
+#[test]
+fn only_for_itself_means_for_no_namespace_either() {
+    need_root!();
+    let mut chain = Chain::new();
+    let way = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(chain.path("."), way).expect("chmod of a directory of our own");
+    chain.start_gateway("accept-simulated = true\nallow-other = false", "");
+    chain.start_collector(None, SOURCE);
+    chain.read_raw(1, PATIENCE);
+    let namespace = UserNamespace::new(MAPPED);
+    let inside = namespace.command("head");
+    assert_eq!(look(inside, &chain.file("raw")), Found::Forbidden);
+    assert_eq!(look(Command::new("head"), &chain.file("raw")), Found::Bytes);
+}
+
+/// Tries mount_setattr(2) with MOUNT_ATTR_IDMAP on a copy of the mount at `path`, with the user namespace of `pid`: the errno.
+fn idmap(path: &Path, pid: u32) -> String {
+    let code = "import ctypes,os,struct,sys\n\
+        c=ctypes.CDLL(None,use_errno=True)\n\
+        tree=c.syscall(428,-100,sys.argv[1].encode(),1|0o2000000)\n\
+        assert tree>=0,os.strerror(ctypes.get_errno())\n\
+        ns=os.open('/proc/%s/ns/user'%sys.argv[2],os.O_RDONLY)\n\
+        attr=struct.pack('QQQQ',0x100000,0,0,ns)\n\
+        r=c.syscall(442,tree,b'',0x1000,attr,len(attr))\n\
+        print('ok' if r==0 else os.strerror(ctypes.get_errno()))\n";
+    let mut python = Command::new("python3");
+    must(python.args(["-c", code]).arg(path).arg(pid.to_string()))
+        .trim()
+        .to_owned()
+}
+
+#[test]
+fn the_mount_cannot_be_idmapped_and_another_file_system_can() {
+    need_root!();
+    if !cfg!(target_arch = "x86_64") {
+        skip!("the numbers of the calls are those of x86-64");
+    }
+    let mut world = World::new();
+    world.start();
+    let namespace = UserNamespace::new(MAPPED);
+    let tmpfs = world.chain.path("tmpfs");
+    fs::create_dir(&tmpfs).expect("a directory");
+    must(
+        Command::new("mount")
+            .args(["-t", "tmpfs", "qrng-test"])
+            .arg(&tmpfs),
+    );
+    let control = idmap(&tmpfs, namespace.pid());
+    let ours = idmap(&world.mount(), namespace.pid());
+    must(Command::new("umount").arg(&tmpfs));
+    assert_eq!(control, "ok", "this kernel can");
+    assert_eq!(ours, "Invalid argument");
+}

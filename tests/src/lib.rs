@@ -18,6 +18,7 @@ pub mod memory;
 pub mod namespaces;
 pub mod netns;
 pub mod numbered;
+pub mod podman;
 pub mod processes;
 pub mod python;
 pub mod relay;

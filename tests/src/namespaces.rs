@@ -1,10 +1,11 @@
 //! Mount and user namespaces as containers have them, and what a file of a mount gives inside.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::chain::wait_until;
+use crate::chain::{Chain, read_json, spawn, wait_until};
 
 /// A directory that is a shared mount of its own, as everything is where systemd runs: what is mounted below it is seen in other
 /// namespaces, if they want that. Undone, with all that is mounted below, when dropped.
@@ -34,6 +35,141 @@ impl Drop for SharedMount {
             .args(["--recursive", "--lazy"])
             .arg(&self.path)
             .status();
+    }
+}
+
+/// Both daemons on the host, with the mount in a directory that is a shared mount.
+pub struct SharedGateway {
+    /// The daemons. The gateway runs once [`SharedGateway::start`] was called.
+    pub chain: Chain,
+    shared: Option<SharedMount>,
+}
+
+impl Default for SharedGateway {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SharedGateway {
+    /// All but the daemons.
+    ///
+    /// # Panics
+    /// The directory cannot be shared.
+    pub fn new() -> Self {
+        let chain = Chain::new();
+        let way = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(chain.path("."), way).expect("chmod of a directory of our own");
+        for name in ["share", "inside"] {
+            fs::create_dir(chain.path(name)).expect("a directory");
+        }
+        let shared = SharedMount::over(&chain.path("share"));
+        fs::create_dir(chain.path("share/qrng")).expect("a directory");
+        Self {
+            chain,
+            shared: Some(shared),
+        }
+    }
+
+    /// The directory that others bind.
+    pub fn share(&self) -> PathBuf {
+        self.chain.path("share")
+    }
+
+    /// Where the files are, inside of it.
+    pub fn mount(&self) -> PathBuf {
+        self.chain.path("share/qrng")
+    }
+
+    /// A place to bind it at, in other namespaces.
+    pub fn inside(&self) -> PathBuf {
+        self.chain.path("inside")
+    }
+
+    /// The gateway's command, with its mount at `mount`.
+    ///
+    /// # Panics
+    /// Its configuration cannot be written.
+    pub fn command(&self, mount: &Path) -> Command {
+        let command = self.chain.gateway_command("accept-simulated = true", "");
+        let config = self.chain.path("gateway.toml");
+        let text = fs::read_to_string(&config).expect("a configuration");
+        let before = format!("mount = {:?}", self.chain.path("mnt"));
+        let text = text.replace(&before, &format!("mount = {mount:?}"));
+        fs::write(&config, text).expect("a configuration");
+        command
+    }
+
+    /// Starts the gateway, and the collector if it does not run, and waits until bytes are served.
+    ///
+    /// # Panics
+    /// They are not.
+    pub fn start(&mut self) {
+        let mut command = self.command(&self.mount());
+        self.start_by(&mut command);
+        self.wait_until_it_serves();
+    }
+
+    /// The same by a command of its own, without the wait.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub fn start_by(&mut self, command: &mut Command) {
+        self.chain.gateway = Some(spawn(command, &self.chain.path("gateway.log")));
+        self.start_collector();
+    }
+
+    /// Starts the collector, if it does not run.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub fn start_collector(&mut self) {
+        if self.chain.collector.is_none() {
+            let source = "[source]\nkind = \"simulator\"\nrate = \"4 MB/s\"\n";
+            self.chain.start_collector(None, source);
+        }
+    }
+
+    /// Waits until the mount serves bytes.
+    ///
+    /// # Panics
+    /// It does not.
+    pub fn wait_until_it_serves(&mut self) {
+        wait_until("the gateway serves", || {
+            self.chain.assert_alive();
+            let status = fs::read_to_string(self.mount().join("status")).unwrap_or_default();
+            status.contains("\"serving\"")
+        });
+    }
+
+    /// Stops the gateway, which must end well, and starts it again.
+    ///
+    /// # Panics
+    /// It does not.
+    pub fn restart(&mut self) {
+        assert!(self.chain.stop_gateway().expect("a gateway").success());
+        self.start();
+    }
+
+    /// Bytes that the user `uid` has had.
+    ///
+    /// # Panics
+    /// The gateway does not serve.
+    pub fn bytes_of(&self, uid: u32) -> u64 {
+        let status = read_json(&self.mount().join("status"));
+        let users = status["users"]["list"].as_array().expect("a list").clone();
+        let user = users.into_iter().find(|user| user["uid"] == uid);
+        user.map_or(0, |user| user["bytes"].as_u64().expect("bytes"))
+    }
+}
+
+impl Drop for SharedGateway {
+    fn drop(&mut self) {
+        if let Some(gateway) = &mut self.chain.gateway {
+            let gateway = nix::unistd::Pid::from_raw(gateway.id().cast_signed());
+            let _ = nix::sys::signal::kill(gateway, nix::sys::signal::Signal::SIGTERM);
+        }
+        drop(self.shared.take());
     }
 }
 

@@ -3,88 +3,17 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use qrng_tests::chain::{Chain, PATIENCE, wait_until};
+use qrng_tests::container::{self, Container};
 use qrng_tests::fuse_harness::is_root;
-use qrng_tests::namespaces::{Found, MountNamespace, SharedMount, UserNamespace, look, must};
+use qrng_tests::namespaces::{Found, MountNamespace, SharedGateway, UserNamespace, look, must};
 use qrng_tests::skip;
-
-const SOURCE: &str = "[source]\nkind = \"simulator\"\nrate = \"4 MB/s\"\n";
 
 /// Where namespaces of containers have users of their own: inside 0, outside this.
 const MAPPED: u32 = 200_000;
-
-/// A gateway whose mount lies in a directory that is a shared mount.
-struct World {
-    chain: Chain,
-    shared: Option<SharedMount>,
-}
-
-impl World {
-    /// All but the gateway, which [`World::start`] starts.
-    fn new() -> Self {
-        let chain = Chain::new();
-        let way = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(chain.path("."), way).expect("chmod of a directory of our own");
-        fs::create_dir(chain.path("inside")).expect("a directory");
-        fs::create_dir(chain.path("host")).expect("a directory");
-        let host = SharedMount::over(&chain.path("host"));
-        fs::create_dir(chain.path("host/qrng")).expect("a directory");
-        Self {
-            chain,
-            shared: Some(host),
-        }
-    }
-
-    fn start(&mut self) {
-        let mut command = self.chain.gateway_command("accept-simulated = true", "");
-        let config = self.chain.path("gateway.toml");
-        let text = fs::read_to_string(&config).expect("a configuration");
-        let before = format!("mount = {:?}", self.chain.path("mnt"));
-        let now = format!("mount = {:?}", self.mount());
-        fs::write(&config, text.replace(&before, &now)).expect("a configuration");
-        self.chain.gateway = Some(qrng_tests::chain::spawn(
-            &mut command,
-            &self.chain.path("gateway.log"),
-        ));
-        if self.chain.collector.is_none() {
-            self.chain.start_collector(None, SOURCE);
-        }
-        wait_until("the gateway serves", || {
-            self.chain.assert_alive();
-            let status = fs::read_to_string(self.mount().join("status")).unwrap_or_default();
-            status.contains("\"serving\"")
-        });
-    }
-
-    /// Where the files are.
-    fn mount(&self) -> PathBuf {
-        self.chain.path("host/qrng")
-    }
-
-    /// Where namespaces have what is bound into them.
-    fn inside(&self) -> PathBuf {
-        self.chain.path("inside")
-    }
-
-    fn bytes_of(&self, uid: u32) -> u64 {
-        let status = qrng_tests::chain::read_json(&self.mount().join("status"));
-        let users = status["users"]["list"].as_array().expect("a list").clone();
-        let user = users.into_iter().find(|user| user["uid"] == uid);
-        user.map_or(0, |user| user["bytes"].as_u64().expect("bytes"))
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if let Some(gateway) = self.chain.stop_gateway() {
-            eprintln!("the gateway ended: {gateway}");
-        }
-        drop(self.shared.take());
-    }
-}
 
 macro_rules! need_root {
     () => {
@@ -101,8 +30,8 @@ fn seen(namespace: &MountNamespace, file: &Path) -> Found {
 #[test]
 fn what_namespaces_see_of_a_gateway_that_comes_goes_and_comes_again() {
     need_root!();
-    let mut world = World::new();
-    let (host, inside) = (world.chain.path("host"), world.inside());
+    let mut world = SharedGateway::new();
+    let (host, inside) = (world.share(), world.inside());
     let of_parent = inside.join("qrng/raw");
     let of_mount = inside.join("raw");
     let make = |propagation, from: &Path| MountNamespace::new(propagation, from, &inside);
@@ -149,21 +78,12 @@ fn what_namespaces_see_of_a_gateway_that_comes_goes_and_comes_again() {
 fn a_gateway_in_a_namespace_of_its_own_is_seen_outside_if_that_is_shared() {
     need_root!();
     for (propagation, expected) in [("shared", Found::Bytes), ("slave", Found::Nothing)] {
-        let mut world = World::new();
-        let space = MountNamespace::new(propagation, &world.chain.path("host"), &world.inside());
+        let mut world = SharedGateway::new();
+        let space = MountNamespace::new(propagation, &world.share(), &world.inside());
         let own = world.inside().join("qrng");
-        let mut command = world.chain.gateway_command("accept-simulated = true", "");
-        let config = world.chain.path("gateway.toml");
-        let text = fs::read_to_string(&config).expect("a configuration");
-        let before = format!("mount = {:?}", world.chain.path("mnt"));
-        fs::write(&config, text.replace(&before, &format!("mount = {own:?}")))
-            .expect("a configuration");
-        let mut inside = space.command(&command.get_program().to_string_lossy());
-        inside.args(command.get_args());
-        command = inside;
-        let log = world.chain.path("gateway.log");
-        world.chain.gateway = Some(qrng_tests::chain::spawn(&mut command, &log));
-        world.chain.start_collector(None, SOURCE);
+        let gateway = world.command(&own);
+        let mut command = space.command(&gateway.get_program().to_string_lossy());
+        world.start_by(command.args(gateway.get_args()));
         wait_until("it serves inside", || {
             world.chain.assert_alive();
             seen(&space, &own.join("status")) == Found::Bytes
@@ -178,7 +98,7 @@ fn a_gateway_in_a_namespace_of_its_own_is_seen_outside_if_that_is_shared() {
 #[test]
 fn users_of_a_user_namespace_read_as_who_they_are_outside() {
     need_root!();
-    let mut world = World::new();
+    let mut world = SharedGateway::new();
     world.start();
     let raw = world.mount().join("raw");
     let namespace = UserNamespace::new(MAPPED);
@@ -203,7 +123,7 @@ fn only_for_itself_means_for_no_namespace_either() {
     let way = fs::Permissions::from_mode(0o755);
     fs::set_permissions(chain.path("."), way).expect("chmod of a directory of our own");
     chain.start_gateway("accept-simulated = true\nallow-other = false", "");
-    chain.start_collector(None, SOURCE);
+    chain.start_collector(None, "[source]\nkind = \"simulator\"\nrate = \"4 MB/s\"\n");
     chain.read_raw(1, PATIENCE);
     let namespace = UserNamespace::new(MAPPED);
     let inside = namespace.command("head");
@@ -233,7 +153,7 @@ fn the_mount_cannot_be_idmapped_and_another_file_system_can() {
     if !cfg!(target_arch = "x86_64") {
         skip!("the numbers of the calls are those of x86-64");
     }
-    let mut world = World::new();
+    let mut world = SharedGateway::new();
     world.start();
     let namespace = UserNamespace::new(MAPPED);
     let tmpfs = world.chain.path("tmpfs");
@@ -248,4 +168,31 @@ fn the_mount_cannot_be_idmapped_and_another_file_system_can() {
     must(Command::new("umount").arg(&tmpfs));
     assert_eq!(control, "ok", "this kernel can");
     assert_eq!(ours, "Invalid argument");
+}
+
+#[test]
+fn an_nspawn_container_sees_the_mount_come_and_come_again() {
+    if let Some(why) = container::impossible() {
+        skip!("{why}");
+    }
+    let tree = match container::tree() {
+        Ok(tree) => tree,
+        Err(why) => skip!("no tree for a container: {why}"),
+    };
+    let mut world = SharedGateway::new();
+    let container = Container::plain(&tree, &world.share());
+    let see = || look(container.command_of("head"), Path::new("/mnt/qrng/raw"));
+    assert_eq!(see(), Found::Nothing);
+    world.start();
+    assert_eq!(see(), Found::Bytes);
+    world.restart();
+    assert_eq!(see(), Found::Bytes);
+    let later = Container::plain(&tree, &world.share());
+    let file = Path::new("/mnt/qrng/raw");
+    assert_eq!(look(later.command_of("head"), file), Found::Bytes);
+    world.restart();
+    assert_eq!(
+        (see(), look(later.command_of("head"), file)),
+        (Found::Bytes, Found::Bytes)
+    );
 }

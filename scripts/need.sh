@@ -31,6 +31,8 @@ package_of() {
         gpg) echo "gpg gpg-agent" ;;
         keytool) echo default-jre-headless ;;
         node) echo nodejs ;;
+        # 81 MB to fetch, 464 MB on the disk.
+        go) echo golang-go ;;
         *) echo "$1" ;;
     esac
 }

@@ -80,6 +80,12 @@ pub enum ConsumerError {
         /// The socket.
         path: PathBuf,
     },
+    /// Whom the bytes were for has gone, and none were taken.
+    #[error("whom bytes of the gateway at {path} were for has gone")]
+    Unwanted {
+        /// The socket.
+        path: PathBuf,
+    },
     /// No answer came for much longer than was asked for.
     #[error("the gateway at {path} does not answer: see whether it hangs, and start it again")]
     Silent {

@@ -15,6 +15,7 @@ use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_toml};
 
 use crate::buffer::Overflow;
 use crate::health::Testing;
+use crate::kernel::StayAwake;
 use crate::keyring::Loaded;
 use crate::pressure::Giving;
 use crate::shares::SharesConfig;
@@ -62,6 +63,8 @@ pub struct Config {
     pub stall_limit_s: Option<u64>,
     /// Whether other users see the files; by default if the gateway runs as root.
     pub allow_other: Option<bool>,
+    /// Whether processors are kept awake for small reads.
+    pub stay_awake: StayAwake,
     /// Buffer capacity in bytes.
     pub buffer_size: usize,
     /// How it gives way when memory is short.
@@ -241,6 +244,7 @@ impl Config {
                 accept,
                 stall_limit_s: raw.stall_limit,
                 allow_other: raw.allow_other,
+                stay_awake: raw.stay_awake,
                 buffer_size,
                 giving,
                 overflow,

@@ -7,9 +7,10 @@
 //! ```
 //!
 //! `abi` parses and builds the kernel's structs, `connection` reads and writes them, `serve` answers, `waiting` holds the
-//! readers that wait, `eager` keeps a thread awake for who asks often, `mount` mounts and unmounts, and `errno` turns errors into numbers.
+//! readers that wait, `eager` keeps a thread awake for who asks often and `awake` the processors, `mount` mounts and unmounts, and `errno` turns errors into numbers.
 
 mod abi;
+mod awake;
 mod connection;
 mod eager;
 mod errno;
@@ -35,6 +36,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use qrng_daemon::{Progress, Pulse, prefer_throughput};
 use thiserror::Error;
 
+use self::awake::Awake;
+pub use self::awake::StayAwake;
 use self::connection::Connection;
 use self::mount::{Fresh, Place};
 pub use self::mount::{MountError, settle as fit_to_mount_on};
@@ -60,6 +63,8 @@ pub struct MountOptions {
     pub allow_other: bool,
     /// Loop threads; 0 means one a CPU.
     pub threads: usize,
+    /// Whether processors are kept awake for small reads.
+    pub stay_awake: StayAwake,
     /// Where the threads show that they get on.
     pub progress: Arc<Progress>,
     /// Told when a thread ends by itself: the process should then end, too.
@@ -218,7 +223,8 @@ impl Mount {
             .map(|_| Desk::new())
             .collect::<io::Result<Vec<_>>>()
             .map_err(MountError::Start)?;
-        let shared = Arc::new(Shared::new(fresh.connection, tree, after, resumed));
+        let awake = Awake::open(options.stay_awake);
+        let shared = Arc::new(Shared::new(fresh.connection, tree, after, resumed, awake));
         let (done, ended) = channel();
         Ok(Self {
             place: fresh.place,

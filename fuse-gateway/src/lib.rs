@@ -402,6 +402,7 @@ fn mount_options(
         point: point.to_path_buf(),
         allow_other: config.allow_other.unwrap_or(geteuid().is_root()),
         threads: 0,
+        stay_awake: config.stay_awake,
         progress: Arc::clone(progress),
         on_end: Arc::new(move |end: LoopEnd| {
             // Nobody listens once the process is ending anyway.

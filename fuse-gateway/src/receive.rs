@@ -239,9 +239,10 @@ impl Receiver {
         counters.datagrams.add(1);
         match verdict {
             Ok(Admitted::Bytes { kinds, bytes }) => {
+                // First, so that whoever got a byte finds its kind in the status.
+                self.link.verified(now, kinds);
                 self.output.health.push(bytes, now_us);
                 qrng::wipe(bytes);
-                self.link.verified(now, kinds);
             }
             Ok(Admitted::Report { series, report }) => {
                 counters.reports.add(1);

@@ -34,7 +34,7 @@ use qrng_daemon::Pulse;
 use self::admission::{Verdict, admit};
 use self::connection::{Asked, Connection, Waiting};
 pub use self::counters::StreamCounters;
-pub use self::listen::{ListenError, Listener, SocketFile, StreamConfig};
+pub use self::listen::{ListenError, Listener, StreamConfig};
 use crate::buffer::{Lane, MAX_CLAIM, Memory, Space, Ticket, Turn};
 use crate::shares::Supply;
 use crate::tree::Tree;

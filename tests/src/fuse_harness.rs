@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use qrng_gateway::buffer::{Buffer, Counts, Overflow};
-use qrng_gateway::kernel::{Mount, MountOptions};
+use qrng_gateway::kernel::{Mount, MountOptions, StayAwake};
 use qrng_gateway::tree::Tree;
 
 /// After this long a wait has failed: no test measures time, but none may hang.
@@ -38,6 +38,7 @@ pub fn mount_options(point: PathBuf) -> MountOptions {
     MountOptions {
         point,
         allow_other: is_root(),
+        stay_awake: StayAwake::Auto,
         threads: 0,
         progress: Arc::default(),
         on_end,

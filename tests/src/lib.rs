@@ -2,6 +2,7 @@
 //!
 //! A test that can't run here says so with [`skip!`]; it never passes in silence.
 
+pub mod adapter;
 pub mod broken;
 pub mod chain;
 pub mod confined;

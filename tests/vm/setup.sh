@@ -18,12 +18,12 @@ set -euo pipefail
 export LC_ALL=C.UTF-8
 
 # Raised whenever a part is made in another way: parts of other numbers are removed.
-readonly RECIPE=1
+readonly RECIPE=3
 # The guests' release, and the one whose backports have QEMU.
 readonly GUEST=bookworm QEMU=trixie
 readonly KEYS=/usr/share/keyrings/debian-archive-keyring.gpg
 # What a guest may load, as paths under lib/modules/VERSION/kernel.
-readonly MODULES=(crypto drivers/block/virtio_blk.ko drivers/net/net_failover.ko drivers/net/virtio_net.ko drivers/uio
+readonly MODULES=(crypto drivers/block/virtio_blk.ko drivers/char/hw_random drivers/net/net_failover.ko drivers/net/virtio_net.ko drivers/uio
     drivers/usb/common drivers/usb/core drivers/usb/usbip drivers/vfio drivers/virtio fs/ext4 fs/fuse fs/jbd2 fs/mbcache.ko
     lib net/core/failover.ko virt/lib)
 

@@ -362,6 +362,7 @@ fn programs_get_the_same_as_json() {
 #[test]
 fn this_host_can_be_looked_at() {
     let arguments = Arguments {
+        adapter: None,
         config: None,
         user: None,
         json: false,

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::shares::RawShares;
 use super::stream::RawStream;
+use crate::kernel::StayAwake;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -26,6 +27,8 @@ pub(super) struct Raw {
     pub(super) accept_simulated: bool,
     pub(super) stall_limit: Option<u64>,
     pub(super) allow_other: Option<bool>,
+    #[serde(default)]
+    pub(super) stay_awake: StayAwake,
     #[serde(default)]
     pub(super) buffer: RawBuffer,
     #[serde(default)]

@@ -13,6 +13,7 @@ use nix::libc::{O_ACCMODE, O_NONBLOCK, O_RDONLY, O_SYNC, POLLERR, POLLIN, POLLRD
 use qrng_daemon::Pulse;
 
 use super::abi::{self, Opcode, Request};
+use super::awake::Awake;
 use super::connection::Connection;
 use super::eager::{Eager, LOOK};
 use super::errno::Refusal;
@@ -45,7 +46,7 @@ pub(super) struct Shared {
     pub(super) tree: Arc<Tree>,
     pub(super) waiting: Waiting,
     /// Who holds it reads the next request.
-    turn: Mutex<()>,
+    turn: Mutex<Awake>,
     /// Threads end when they see it, after the answer they are at.
     pub(super) stopping: AtomicBool,
     pub(super) after: After,
@@ -60,13 +61,14 @@ impl Shared {
         tree: Arc<Tree>,
         after: After,
         resumed: bool,
+        awake: Awake,
     ) -> Self {
         let waiting = Waiting::new(Arc::clone(tree.buffer().queue()));
         Self {
             connection,
             tree,
             waiting,
-            turn: Mutex::new(()),
+            turn: Mutex::new(awake),
             stopping: AtomicBool::new(false),
             after,
             owes_wakes: AtomicBool::new(resumed),
@@ -87,19 +89,27 @@ impl Shared {
         let mut kept = None;
         let mut eager = Eager::default();
         loop {
-            if kept.is_some() && eager.looks() {
-                eager.looked(self.connection.look(LOOK));
+            let looks = kept.is_some() && eager.looks();
+            let found = looks && self.connection.look(LOOK);
+            if looks {
+                eager.looked(found);
             }
-            // It guards nothing but the order of the readers, so a panic elsewhere spoils nothing.
-            let turn = kept
+            // A panic elsewhere spoils neither the order of the readers nor what is asked of the kernel.
+            let mut turn = kept
                 .take()
                 .unwrap_or_else(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
             if self.stopping() {
                 return Ok(());
             }
+            turn.meet(found);
             let Some(bytes) = self.connection.receive(&mut room)? else {
                 return Ok(());
             };
+            if bytes.is_empty() {
+                // Looked out for anew, because what follows may not come at once.
+                kept = Some(turn);
+                continue;
+            }
             pulse.works();
             kept = self.answer(bytes, desk, turn);
             pulse.waits();
@@ -111,8 +121,8 @@ impl Shared {
         &self,
         bytes: &[u8],
         desk: &mut Desk,
-        turn: MutexGuard<'t, ()>,
-    ) -> Option<MutexGuard<'t, ()>> {
+        turn: MutexGuard<'t, Awake>,
+    ) -> Option<MutexGuard<'t, Awake>> {
         let request = match Request::new_checked(bytes) {
             Ok(request) => request,
             Err(malformed) => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::buffer::{Buffer, Overflow};
+use crate::kernel::StayAwake;
 use crate::shares::{QUANTUM, SharesConfig, Users};
 
 const RAW: u64 = 3;
@@ -85,7 +86,13 @@ impl Kernel {
             (0, 0),
             1_000_000,
         ));
-        let shared = Arc::new(Shared::new(connection.unwrap(), tree, After::Nobody, false));
+        let shared = Arc::new(Shared::new(
+            connection.unwrap(),
+            tree,
+            After::Nobody,
+            false,
+            Awake::open(StayAwake::No),
+        ));
         let mut kernel = Self {
             socket,
             shared,

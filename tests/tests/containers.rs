@@ -117,6 +117,59 @@ fn users_of_a_user_namespace_read_as_who_they_are_outside() {
 }
 
 #[test]
+fn a_gateway_in_a_user_namespace_serves_that_namespace_alone() {
+    need_root!();
+    if fs::metadata("/dev/fuse").is_ok_and(|device| device.permissions().mode() & 0o6 != 0o6) {
+        skip!("/dev/fuse is not open to all");
+    }
+    let mut world = SharedGateway::new();
+    let mount = world.mount();
+    let gateway = world.command(&mount);
+    // Its files, key and directories are that user's.
+    for name in ["gateway", "gateway.key", "gateway.toml", "share"] {
+        let mut command = Command::new("chown");
+        must(
+            command
+                .args(["-R", "20004:20004"])
+                .arg(world.chain.path(name)),
+        );
+    }
+    let program = world.chain.path("qrng-gateway");
+    fs::copy(gateway.get_program(), &program).expect("a copy");
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=20004", "--regid=20004", "--clear-groups"]);
+    command.args(["unshare", "--user", "--map-root-user", "--mount"]);
+    command.arg(&program).args(gateway.get_args());
+    world.start_by(&mut command);
+    let pid = world
+        .chain
+        .gateway
+        .as_ref()
+        .expect("a gateway")
+        .id()
+        .to_string();
+    let inside = || {
+        let mut command = Command::new("nsenter");
+        command.args(["--user", "--mount", "--target", &pid, "head"]);
+        command
+    };
+    wait_until("it serves inside", || {
+        world.chain.assert_alive();
+        look(inside(), &mount.join("status")) == Found::Bytes
+    });
+    assert_eq!(look(inside(), &mount.join("raw")), Found::Bytes);
+    // Nothing is seen outside, nor can anybody from there look in, root neither.
+    assert_eq!(
+        look(Command::new("head"), &mount.join("raw")),
+        Found::Nothing
+    );
+    let mut outside = Command::new("nsenter");
+    outside.args(["--mount", "--target", &pid, "head"]);
+    assert_eq!(look(outside, &mount.join("raw")), Found::Forbidden);
+    assert!(world.chain.stop_gateway().expect("a gateway").success());
+}
+
+#[test]
 fn only_for_itself_means_for_no_namespace_either() {
     need_root!();
     let mut chain = Chain::new();

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 
+import ways
 import web
 from world import HALT_POLL, MIB, Chain, Trouble, World, halt_polling, resident_bytes, threads_of, with_children
 
@@ -25,8 +26,10 @@ VOLUME = {32: 1_280_000, 4096: 48 * MIB, 64 * 1024: 96 * MIB, 128 * 1024: 96 * M
 READERS = [1, 2]
 # Reads that take less time than waking does.
 SMALL_BLOCKS = [32, 4096]
-PARTS = ["reads", "halt", "generator", "chain", "tuning", "cpu", "memory", "http", "core"]
+PARTS = ["reads", "asleep", "generator", "chain", "tuning", "cpu", "memory", "ways", "http", "core"]
 FILLED_BUFFER = 512 * MIB
+# For small reads alone.
+ASLEEP_BUFFER = 64 * MIB
 CHAIN_BUFFER = 16 * MIB
 CHAIN_VOLUME = 512 * MIB
 GENERATOR_VOLUME = 2048 * MIB
@@ -116,8 +119,10 @@ def measure_reads(chain, floor, results, scale):
             measure_block(chain, floor, results, block, readers, scale)
 
 
-def measure_halt(chain, floor, results, scale):
-    """Small reads again while virtual processors wait a little before they are given back to the host."""
+def measure_asleep(chain, floor, results, scale):
+    """Small reads again where the gateway lets processors sleep, and where virtual ones wait a little before they do."""
+    for block in SMALL_BLOCKS:
+        measure_block(chain, floor, results, block, 1, scale, "asleep ")
     with halt_polling() as possible:
         for block in SMALL_BLOCKS if possible else []:
             measure_block(chain, floor, results, block, 1, scale, "halt ")
@@ -303,9 +308,11 @@ def report_reads(results, title, prefix=""):
             # Time per read, the gateway's over the floor's: speeds the other way round.
             times = results.ratios(names[1], names[2])
             ratio, time_ratio = statistics.median(ratios), statistics.median(times)
-            target = TARGETS.get(("ratio", block)) if readers == 1 else None
+            # The product's promises are for one reader and the settings that it comes with.
+            promised = readers == 1 and not prefix
+            target = TARGETS.get(("ratio", block)) if promised else None
             value = ratio
-            if target is None and readers == 1:
+            if target is None and promised:
                 target, value = TARGETS.get(("floor", block)), time_ratio
             limit, passed = verdict(value, target)
             if limit and value is time_ratio:
@@ -363,6 +370,15 @@ def report_rest(results):
     return lines + table(["what", "figures", "result", "target", ""], rows)
 
 
+def report_ways(results):
+    def ratio(values):
+        return f"{statistics.median(values):.2f} ({spread(values)})"
+
+    lines = ["", "## Ways to read, from a filled buffer, one reader", ""]
+    return lines + table(["way", "block", "/dev/urandom", "this way", "a read", "ratio"],
+                         list(ways.rows(results, size_name, rate, ratio)))
+
+
 def report_web(results):
     """The HTTP service beside nginx."""
     lines = ["", "## HTTP, 100 connections that are kept", ""]
@@ -380,6 +396,9 @@ def report_web(results):
                         [("alone", "alone"), ("beside nginx under that load", "nginx"), ("beside the service", "service")])
     rows.append(["p99 of a file reader, 4 KiB", figures, f"{statistics.median(ratios):.2f} x alone ({spread(ratios)})",
                  limit, passed])
+    figures = "; ".join(f"{name} {results.median('web nap ' + key):.0f} us" for name, key in
+                        [("alone", "alone"), ("beside nginx under that load", "nginx"), ("beside the service", "service")])
+    rows.append(["p99 of a sleep of 10 us, of a process that asks nobody", figures, "", "", ""])
     limit, passed = verdict(results.median("web idle"), TARGETS["http idle"])
     rows.append([f"{web.IDLE} idle connections", "", f"{results.median('web idle'):.1f} MiB "
                  f"({spread(results.rounds['web idle'], 1)})", limit, passed])
@@ -390,7 +409,7 @@ def report_web(results):
     return lines + table(["what", "figures", "result", "target", ""], rows)
 
 
-def report(results, rounds, halt_asked):
+def report(results, rounds):
     model = ""
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         match = re.search(r"^model name\s*:\s*(.*)$", file.read(), re.MULTILINE)
@@ -401,9 +420,12 @@ def report(results, rounds, halt_asked):
     ]
     if ("gateway", MIB, 1) in results:
         lines += report_reads(results, "Reads from a filled buffer")
+    asleep = ("asleep gateway", 32, 1) in results
+    if asleep:
+        lines += report_reads(results, 'Small reads, with stay-awake = "no"', "asleep ")
     if ("halt gateway", 32, 1) in results:
-        lines += report_reads(results, "Small reads, with guest halt polling", "halt ")
-    elif halt_asked:
+        lines += report_reads(results, "The same, with guest halt polling", "halt ")
+    elif asleep:
         lines += ["", f"Guest halt polling was not tried: {HALT_POLL} can't be written here."]
     if ("generator", MIB, 1) in results:
         lines += report_generator(results)
@@ -411,6 +433,8 @@ def report(results, rounds, halt_asked):
         lines += report_tuning(results)
     if any(name in results for name in ("chain", "memory", *(f"cpu {name}" for name, _ in RATES))):
         lines += report_rest(results)
+    if ("way", "FIFO", 32) in results:
+        lines += report_ways(results)
     if "web idle" in results:
         lines += report_web(results)
     return "\n".join(lines)
@@ -434,34 +458,40 @@ def run(arguments):
     results = Results()
     with World(arguments.programs) as world:
         unlimited = 'kind = "simulator"\nrate = "unlimited"'
-        floor = world.floor() if {"reads", "halt"} & set(parts) else None
-        filled = chain = None
-        if {"reads", "halt", "generator", "memory", "tuning"} & set(parts):
+        floor = world.floor() if {"reads", "asleep"} & set(parts) else None
+        filled = chain = asleep = None
+        if "asleep" in parts:
+            asleep = Chain(world, "asleep", ASLEEP_BUFFER, unlimited, 'stay-awake = "no"\n')
+            asleep.hold()
+        if {"reads", "generator", "memory", "tuning"} & set(parts):
             filled = Chain(world, "filled", FILLED_BUFFER, unlimited)
             filled.hold()
         if {"chain", "tuning"} & set(parts):
             chain = Chain(world, "sustained", CHAIN_BUFFER, unlimited)
             chain.hold()
         served = web.Web(world) if "http" in parts else None
+        read_by = ways.Ways(world) if "ways" in parts else None
         for number in range(rounds):
             print(f"round {number + 1} of {rounds}", file=sys.stderr)
             if "reads" in parts:
                 measure_reads(filled, floor, results, scale)
-            if "halt" in parts:
-                measure_halt(filled, floor, results, scale)
+            if asleep is not None:
+                measure_asleep(asleep, floor, results, scale)
             if "generator" in parts:
                 measure_generator(filled, results, scale)
             if "chain" in parts:
                 measure_chain(chain, results, scale)
             if "tuning" in parts:
                 measure_tuning(chain, filled, results, scale)
+            if read_by is not None:
+                ways.measure(read_by, dd, results, scale)
             if served is not None:
                 web.measure(served, results, 1 if arguments.quick else web.LOAD_S)
             if "memory" in parts:
                 measure_memory(filled, results)
             if "cpu" in parts:
                 measure_cpu(world, results, 3 if arguments.quick else CPU_SECONDS, number)
-    text = report(results, rounds, "halt" in parts)
+    text = report(results, rounds)
     # By themselves, with no daemon beside them.
     return "\n".join([text, *core_benches(scale)]) if "core" in parts else text
 

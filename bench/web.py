@@ -118,23 +118,29 @@ def answers(port):
     return False
 
 
-def read_p99(path, seconds):
-    """The time that one read of 4 KiB in a hundred takes longer than, in microseconds."""
+def p99(once, seconds):
+    """The time that one call in a hundred takes longer than, in microseconds."""
     times = []
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            begun = time.perf_counter_ns()
-            if not os.read(descriptor, READ_BYTES):
-                raise Trouble(f"{path} ended")
-            times.append(time.perf_counter_ns() - begun)
-            # A reader that never rests would measure the processor's share alone.
-            time.sleep(0.0005)
-    finally:
-        os.close(descriptor)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        begun = time.perf_counter_ns()
+        once()
+        times.append(time.perf_counter_ns() - begun)
+        # Whoever never rests would measure the processor's share alone.
+        time.sleep(0.0005)
     times.sort()
     return times[len(times) * 99 // 100] / 1000
+
+
+def measure_latency(path, results, beside, seconds):
+    """A reader of 4 KiB; and a process that asks nobody, but sleeps as briefly as it can and so waits for a processor alone."""
+    with open(path, "rb", buffering=0) as file:
+        def read():
+            if not file.read(READ_BYTES):
+                raise Trouble(f"{path} ended")
+
+        results.add(f"web p99 {beside}", p99(read, seconds))
+    results.add(f"web nap {beside}", p99(lambda: time.sleep(0.00001), seconds))
 
 
 def measure_load(web, results, seconds):
@@ -148,24 +154,23 @@ def measure_readers(web, results, seconds):
     """A reader of files alone, beside nginx under load, and beside the service under the same load."""
     web.chain.fill_to(BUFFER - MIB)
     path = web.chain.file("raw")
-    results.add("web p99 alone", read_p99(path, seconds))
+    measure_latency(path, results, "alone", seconds)
     for subject in ("nginx", "service"):
         trouble = []
 
         def load(subject=subject, trouble=trouble):
             try:
-                web.load(subject, 32, seconds + 1)
+                web.load(subject, 32, 2 * seconds + 1)
             except (Trouble, OSError, subprocess.SubprocessError) as error:
                 trouble.append(error)
 
         thread = threading.Thread(target=load)
         thread.start()
         time.sleep(0.5)
-        p99 = read_p99(path, seconds)
+        measure_latency(path, results, subject, seconds)
         thread.join()
         if trouble:
             raise Trouble(str(trouble[0]))
-        results.add(f"web p99 {subject}", p99)
 
 
 def measure_idle(web, results):

@@ -188,8 +188,8 @@ def free_port():
 class Chain:
     """A collector and a gateway on loopback, as `qrng demo` starts them."""
 
-    def __init__(self, world, name, buffer_bytes, source):
-        """`source` is the body of the collector's [source] section."""
+    def __init__(self, world, name, buffer_bytes, source, more=""):
+        """`source` is the body of the collector's [source] section; `more` goes to the top of the gateway's."""
         self.world = world
         self.name = name
         base = world.path(name)
@@ -213,7 +213,7 @@ class Chain:
                 f'keys = [{quote(os.path.join(base, "bench.gateway.key"))}]\n'
                 f"mount = {quote(self.mount)}\n"
                 f'runtime-directory = {quote(os.path.join(base, "gateway"))}\n'
-                "accept-simulated = true\n"
+                f"accept-simulated = true\n{more}"
                 f"[buffer]\nsize = {buffer_bytes}\n"
             )
         self.collector_config = os.path.join(base, "collector.toml")

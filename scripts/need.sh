@@ -31,6 +31,10 @@ package_of() {
         gpg) echo "gpg gpg-agent" ;;
         keytool) echo default-jre-headless ;;
         node) echo nodejs ;;
+        # 81 MB to fetch, 464 MB on the disk.
+        go) echo golang-go ;;
+        # What programs that use libcurl are built with.
+        curl-config) echo libcurl4-openssl-dev ;;
         *) echo "$1" ;;
     esac
 }

@@ -7,11 +7,13 @@
 //!                                   ├─ dma.rs: IOMMU, VFIO, memory       │
 //!                                   ├─ cuse.rs: devices of the gateway   │
 //!  --config FILE ── wanted.rs ──────┼─ which of them are wanted ─────────┤
-//!  the kernel's routes, neighbours ─┴─ line.rs: the way to each gateway ──┘
+//!  the kernel's routes, neighbours ─┼─ line.rs: the way to each gateway ─┤
+//!  --adapter FILE, its gateway ─────┴─ adapter.rs ────────────────────────┘
 //! ```
 //!
 //! It only looks: nothing is written, opened for writing, or enabled, and no device is touched.
 
+mod adapter;
 mod cuse;
 mod dma;
 mod host;
@@ -37,6 +39,9 @@ pub struct Arguments {
     /// The collector's configuration: check it, and judge the devices that it names and the way to its gateways
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The adapter's configuration: check it, and whether its gateway has bytes for it
+    #[arg(long, value_name = "FILE")]
+    adapter: Option<PathBuf>,
     /// Whom the devices are for; by default `qrng-collector` if there is such a user, or else you
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
@@ -119,6 +124,9 @@ fn look(arguments: &Arguments) -> Result<Report> {
                 )),
             }
         }
+    }
+    if let Some(file) = &arguments.adapter {
+        adapter::look(file, &mut report);
     }
     report.advise(&host);
     Ok(report)

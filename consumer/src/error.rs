@@ -55,6 +55,15 @@ pub enum ConsumerError {
         /// The socket.
         path: PathBuf,
     },
+    /// This user has had its bytes of the day.
+    #[error(
+        "{path}: this user has had all bytes that it may have today; wait until midnight (UTC), or raise `quota` in the gateway's \
+         section [shares]"
+    )]
+    Quota {
+        /// The socket.
+        path: PathBuf,
+    },
     /// As many programs are connected, or wait, as may be.
     #[error(
         "the gateway at {path} has as many connections as it may have; end some, and try again"
@@ -68,6 +77,12 @@ pub enum ConsumerError {
         "the gateway at {path} ended the connection: it was stopped, or cut off a program that was too slow; try again"
     )]
     Ended {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// Whom the bytes were for has gone, and none were taken.
+    #[error("whom bytes of the gateway at {path} were for has gone")]
+    Unwanted {
         /// The socket.
         path: PathBuf,
     },

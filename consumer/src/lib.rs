@@ -15,6 +15,7 @@
 //! connection was idle for long, is made anew by the next call. The frames are those of [`qrng::stream`].
 #![forbid(unsafe_code)]
 
+mod client;
 mod error;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use qrng::stream::{
 };
 use qrng::wipe;
 
+pub use crate::client::{Client, SILENCE};
 pub use crate::error::ConsumerError;
 
 /// The most bytes that one answer brings.
@@ -56,6 +58,8 @@ enum Came {
 enum Fault {
     /// The connection had ended before any of the answer came.
     Ended,
+    /// Whom the bytes were for has gone.
+    Unwanted,
     /// It failed otherwise.
     Io(io::Error),
     /// What came is no answer.
@@ -116,7 +120,7 @@ impl Consumer {
         had: usize,
     ) -> Result<usize, ConsumerError> {
         let most = size(rest.len());
-        match self.ask(rest, most, Wait::UpTo(0))? {
+        match self.ask(rest, most, Wait::UpTo(0), None)? {
             Came::Bytes(more) => return Ok(more),
             Came::Nothing if until.is_over() => {
                 return Err(ConsumerError::Empty {
@@ -126,7 +130,7 @@ impl Consumer {
             }
             Came::Nothing => {}
         }
-        match self.ask(rest, most.min(MAX_PATIENT_LEAST), until.wait())? {
+        match self.ask(rest, most.min(MAX_PATIENT_LEAST), until.wait(), None)? {
             Came::Bytes(more) => Ok(more),
             Came::Nothing => Err(ConsumerError::Empty {
                 path: self.path.clone(),
@@ -145,10 +149,33 @@ impl Consumer {
         out: &mut [u8],
         wait: Option<Duration>,
     ) -> Result<usize, ConsumerError> {
+        self.some(out, wait, None)
+    }
+
+    /// As [`Consumer::take_some`], for a `client` of the caller's own: the wait ends when that has gone, and the gateway
+    /// then gives its place in the queue, and bytes, to others.
+    ///
+    /// # Errors
+    /// See [`ConsumerError`]; [`ConsumerError::Unwanted`] if the client has gone.
+    pub fn take_some_for(
+        &mut self,
+        client: Client<'_>,
+        out: &mut [u8],
+        wait: Option<Duration>,
+    ) -> Result<usize, ConsumerError> {
+        self.some(out, wait, Some(client))
+    }
+
+    fn some(
+        &mut self,
+        out: &mut [u8],
+        wait: Option<Duration>,
+        client: Option<Client<'_>>,
+    ) -> Result<usize, ConsumerError> {
         if out.is_empty() {
             return Ok(0);
         }
-        match self.ask(out, 1, Wait::from(wait))? {
+        match self.ask(out, 1, Wait::from(wait), client)? {
             Came::Bytes(len) => Ok(len),
             Came::Nothing => Err(ConsumerError::Empty {
                 path: self.path.clone(),
@@ -163,7 +190,7 @@ impl Consumer {
     /// See [`ConsumerError`].
     pub fn status(&mut self) -> Result<Vec<u8>, ConsumerError> {
         let mut document = Vec::new();
-        let code = self.exchange(Request::Status, ANSWER_LIMIT.into(), |len, stream| {
+        let code = self.exchange(Request::Status, ANSWER_LIMIT.into(), None, |len, stream| {
             document.resize(len, 0);
             stream.read_exact(&mut document)
         })?;
@@ -173,7 +200,13 @@ impl Consumer {
         }
     }
 
-    fn ask(&mut self, out: &mut [u8], least: u32, wait: Wait) -> Result<Came, ConsumerError> {
+    fn ask(
+        &mut self,
+        out: &mut [u8],
+        least: u32,
+        wait: Wait,
+        client: Option<Client<'_>>,
+    ) -> Result<Came, ConsumerError> {
         let most = size(out.len());
         let limit = match wait {
             Wait::UpTo(ms) => Some(ANSWER_LIMIT + Duration::from_millis(ms.into())),
@@ -181,7 +214,7 @@ impl Consumer {
         };
         let mut came = 0;
         let request = Request::Take { least, most, wait };
-        let code = self.exchange(request, limit, |len, stream| {
+        let code = self.exchange(request, limit, client, |len, stream| {
             let room = out.get_mut(..len).ok_or(ErrorKind::InvalidData)?;
             came = len;
             stream.read_exact(room)
@@ -200,6 +233,7 @@ impl Consumer {
         &mut self,
         request: Request,
         limit: Option<Duration>,
+        client: Option<Client<'_>>,
         mut read: impl FnMut(usize, &mut UnixStream) -> io::Result<()>,
     ) -> Result<Code, ConsumerError> {
         loop {
@@ -208,7 +242,7 @@ impl Consumer {
                 Some(stream) => stream,
                 None => connect(&self.path)?,
             };
-            match exchange(&mut stream, request, limit, &mut read) {
+            match exchange(&mut stream, request, limit, client, &mut read) {
                 Ok(code) => {
                     // What these say ends the connection, too.
                     if !matches!(code, Code::Malformed | Code::Busy | Code::Forbidden) {
@@ -226,6 +260,7 @@ impl Consumer {
         let path = self.path.clone();
         match fault {
             Fault::Ended => ConsumerError::Ended { path },
+            Fault::Unwanted => ConsumerError::Unwanted { path },
             Fault::Io(e) if is_timeout(&e) => ConsumerError::Silent { path },
             Fault::Io(error) => ConsumerError::Broken { path, error },
             Fault::Answer(malformed) => ConsumerError::Foreign { path, malformed },
@@ -237,6 +272,7 @@ impl Consumer {
         match code {
             Code::Latched => ConsumerError::Latched { path },
             Code::Stalled => ConsumerError::Stalled { path },
+            Code::Quota => ConsumerError::Quota { path },
             Code::Busy => ConsumerError::Busy { path },
             Code::Forbidden => ConsumerError::Forbidden { path },
             Code::Malformed | Code::Bytes | Code::Document | Code::Empty => {
@@ -250,11 +286,17 @@ fn exchange(
     stream: &mut UnixStream,
     request: Request,
     limit: Option<Duration>,
+    client: Option<Client<'_>>,
     read: &mut impl FnMut(usize, &mut UnixStream) -> io::Result<()>,
 ) -> Result<Code, Fault> {
     stream.set_read_timeout(limit)?;
     // A gateway that refuses the connection says so before it ends it, and does not read.
     let sent = stream.write_all(&request.frame());
+    if let Some(client) = client
+        && !client.stays_until_readable(stream, limit)?
+    {
+        return Err(Fault::Unwanted);
+    }
     let mut head = [0; ANSWER_LEN];
     match stream.read_exact(&mut head) {
         Ok(()) => {}

@@ -1,5 +1,7 @@
 //! Against a gateway played by the test, which answers as it likes.
 
+use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::thread::{self, JoinHandle};
 
@@ -139,6 +141,7 @@ fn every_refusal_has_its_words() {
         (Code::Empty, "too few bytes now; wait longer"),
         (Code::Latched, "qrng clear --gateway"),
         (Code::Stalled, "gets no bytes"),
+        (Code::Quota, "until midnight (UTC)"),
         (Code::Busy, "as many connections"),
         (Code::Forbidden, "add it to the socket's group"),
         (Code::Malformed, "programs of one version"),
@@ -177,6 +180,42 @@ fn whoever_is_not_there_or_no_gateway_is_named() {
     let error = played.consumer().take_some(&mut out, None).unwrap_err();
     assert!(matches!(error, ConsumerError::Broken { .. }), "{error}");
     assert_eq!(out, [0; 4]);
+    played.ended();
+}
+
+#[test]
+fn a_wait_for_somebody_ends_when_that_one_has_gone() {
+    let given_up: fn() -> Connection = || {
+        Box::new(|mut stream: UnixStream| {
+            request(&mut stream);
+            // No answer: the connection ends.
+            assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+        })
+    };
+    let answered: Connection = Box::new(|mut stream| {
+        request(&mut stream);
+        answer(&mut stream, Code::Bytes, &[5]);
+    });
+    let played = Played::new(vec![given_up(), given_up(), answered]);
+    let mut consumer = played.consumer();
+    let mut take = |end: &UnixStream, gone_when_silent| {
+        let client = Client {
+            fd: end.as_fd(),
+            gone_when_silent,
+        };
+        consumer.take_some_for(client, &mut [0], None)
+    };
+    let (end, other) = UnixStream::pair().unwrap();
+    let leaves = thread::spawn(move || drop(other));
+    let error = take(&end, false).unwrap_err();
+    assert!(matches!(error, ConsumerError::Unwanted { .. }), "{error}");
+    leaves.join().unwrap();
+    // One that has only said all it had to say waits on, or not, as the caller wants it.
+    let (end, other) = UnixStream::pair().unwrap();
+    other.shutdown(Shutdown::Write).unwrap();
+    let error = take(&end, true).unwrap_err();
+    assert!(matches!(error, ConsumerError::Unwanted { .. }), "{error}");
+    assert_eq!(take(&end, false).unwrap(), 1);
     played.ended();
 }
 

@@ -1,6 +1,6 @@
 //! What the collector and the gateway share as processes: the command line, configuration files
-//! and their errors, secret files and variables, atomic writes, mounts, logging, signals and
-//! supervised threads.
+//! and their errors, secret files and variables, atomic writes, listening sockets, mounts, logging,
+//! signals and supervised threads.
 //!
 //! Nothing here knows of packets or randomness. `unsafe` is in [`descriptors`] and `schedule` alone.
 
@@ -13,6 +13,7 @@ mod credentials;
 )]
 pub mod descriptors;
 mod files;
+mod listening;
 mod logging;
 mod manager;
 pub mod mounts;
@@ -29,6 +30,7 @@ mod supervisor;
 pub use args::DaemonArgs;
 pub use config::{ConfigError, Problems, parse_toml, path_in, read_toml};
 pub use files::{FileError, overwrite_secret, read_secret, write_atomically};
+pub use listening::{PATH_MAX, Place, PlaceError, SocketFile, listen};
 pub use logging::{FORMAT_VARIABLE, LogConfig, LogFormat, init_log};
 pub use manager::Manager;
 pub use process::{follow, protect_memory};

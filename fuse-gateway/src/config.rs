@@ -2,6 +2,7 @@
 
 mod device;
 mod raw;
+mod shares;
 mod stream;
 
 use std::net::SocketAddr;
@@ -15,8 +16,10 @@ use qrng_daemon::{ConfigError, Problems, Psk, path_in, read_toml};
 
 use crate::buffer::Overflow;
 use crate::health::Testing;
+use crate::kernel::StayAwake;
 use crate::keyring::Loaded;
 use crate::pressure::Giving;
+use crate::shares::SharesConfig;
 use crate::stream::StreamConfig;
 
 pub use self::device::{DeviceConfig, check_name as check_device_name};
@@ -64,12 +67,16 @@ pub struct Config {
     pub stall_limit_s: Option<u64>,
     /// Whether other users see the files; by default if the gateway runs as root.
     pub allow_other: Option<bool>,
+    /// Whether processors are kept awake for small reads.
+    pub stay_awake: StayAwake,
     /// Buffer capacity in bytes.
     pub buffer_size: usize,
     /// How it gives way when memory is short.
     pub giving: Giving,
     /// What happens to bytes that find the buffer full.
     pub overflow: Overflow,
+    /// How users share scarce bytes, and how many each may have.
+    pub shares: SharesConfig,
     /// Size of the socket's receive buffer in bytes.
     pub receive_buffer: usize,
     /// How verified bytes are tested before they are served.
@@ -136,6 +143,7 @@ impl Config {
             let (helper, stream) = (raw.mount_helper.is_some(), stream.is_some());
             check_without_mount(helper, stream, device.is_some(), &mut problems);
         }
+        let shares = raw.shares.check(&mut problems);
         let paths = [
             ("mount", mount.as_ref()),
             ("state-directory", state_directory.as_ref()),
@@ -240,9 +248,11 @@ impl Config {
                 accept,
                 stall_limit_s: raw.stall_limit,
                 allow_other: raw.allow_other,
+                stay_awake: raw.stay_awake,
                 buffer_size,
                 giving,
                 overflow,
+                shares,
                 receive_buffer,
                 health,
                 confinement: raw.confinement.gateway,

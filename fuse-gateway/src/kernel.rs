@@ -7,10 +7,11 @@
 //! ```
 //!
 //! `abi` parses and builds the kernel's structs, `connection` reads and writes them, `serve` answers, `waiting` holds the
-//! readers that wait, `eager` keeps a thread awake for who asks often, `threads` starts and ends them, `mount` mounts (fuser
-//! negotiates) and unmounts, `cuse` makes a device and `device` serves it, and `errno` turns errors into numbers.
+//! readers that wait, `eager` keeps a thread awake for who asks often and `awake` the processors, `threads` starts and ends them,
+//! `mount` mounts (fuser negotiates) and unmounts, `cuse` makes a device and `device` serves it, and `errno` turns errors into numbers.
 
 mod abi;
+mod awake;
 mod connection;
 mod cuse;
 mod device;
@@ -35,6 +36,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use qrng_daemon::Progress;
 use thiserror::Error;
 
+use self::awake::Awake;
+pub use self::awake::StayAwake;
 use self::connection::Connection;
 pub use self::cuse::{DeviceError, make as make_device};
 pub use self::device::{Device, DeviceOptions};
@@ -60,6 +63,8 @@ pub struct MountOptions {
     pub allow_other: bool,
     /// Loop threads; 0 means one a CPU.
     pub threads: usize,
+    /// Whether processors are kept awake for small reads.
+    pub stay_awake: StayAwake,
     /// Where the threads show that they get on.
     pub progress: Arc<Progress>,
     /// Told when a thread ends by itself: the process should then end, too.
@@ -210,13 +215,9 @@ impl Mount {
             threads => threads,
         };
         let crew = Crew::new(loops).map_err(MountError::Start)?;
-        let shared = Arc::new(Shared::new(
-            fresh.connection,
-            tree,
-            Face::Mount,
-            after,
-            resumed,
-        ));
+        let awake = Awake::open(options.stay_awake);
+        let (connection, face) = (fresh.connection, Face::Mount);
+        let shared = Arc::new(Shared::new(connection, tree, face, after, resumed, awake));
         Ok(Self {
             place: fresh.place,
             shared: Some(shared),

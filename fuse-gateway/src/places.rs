@@ -118,6 +118,7 @@ impl Opening<'_> {
             point: point.to_path_buf(),
             allow_other: config.allow_other.unwrap_or(geteuid().is_root()),
             threads: 0,
+            stay_awake: config.stay_awake,
             progress: Arc::clone(self.progress),
             on_end: self.on_end(),
         };
@@ -153,6 +154,7 @@ impl Opening<'_> {
         let options = DeviceOptions {
             name: device.name.clone(),
             file: device.file,
+            stay_awake: self.config.stay_awake,
             progress: Arc::clone(self.progress),
             on_end: self.on_end(),
         };

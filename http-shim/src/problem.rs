@@ -50,12 +50,16 @@ kinds! {
     no_key: UNAUTHORIZED, "no-key", "A key is needed";
     /// What the key or the user may not do.
     forbidden: FORBIDDEN, "forbidden", "This is not for you";
+    /// The service is called by a name that is not its own.
+    misdirected: MISDIRECTED_REQUEST, "wrong-host", "This service is not known by that name";
     /// There is no such path.
     not_found: NOT_FOUND, "not-found", "There is nothing at this path";
     /// The path is not for this method.
     wrong_method: METHOD_NOT_ALLOWED, "wrong-method", "The path does not know this method";
     /// The body is too long.
     too_large: PAYLOAD_TOO_LARGE, "too-large", "The body is too long";
+    /// The body is of another type than the path takes.
+    wrong_type: UNSUPPORTED_MEDIA_TYPE, "wrong-type", "The body is of the wrong type";
     /// It took too long.
     too_slow: REQUEST_TIMEOUT, "too-slow", "The request took too long";
     /// The key's rate limit.
@@ -66,6 +70,8 @@ kinds! {
     latched: SERVICE_UNAVAILABLE, "latched", "A health test has latched";
     /// The source is silent.
     stalled: SERVICE_UNAVAILABLE, "stalled", "The noise source is silent";
+    /// The gateway's quota for this service is used up.
+    quota: SERVICE_UNAVAILABLE, "quota", "Today's random bytes are used up";
     /// There is no gateway.
     gone: SERVICE_UNAVAILABLE, "no-gateway", "The gateway is not there";
     /// The source of bytes can't be random.
@@ -98,6 +104,11 @@ impl Problem {
                 "the random bytes failed a health test, and none is served until an operator clears that: see `qrng status`",
             )
             .retry_after(60),
+            NoBytes::Quota => Self::quota(
+                "this service has had all bytes that the gateway gives it in a day; try again after midnight (UTC), or have \
+                 `quota` raised in the gateway's section [shares]",
+            )
+            .retry_after(600),
             NoBytes::Gone(what) => Self::gone(format!("{what}; start the gateway")).retry_after(5),
         }
     }

@@ -161,13 +161,17 @@ _qrng() {
             return 0
             ;;
         qrng__subcmd__doctor)
-            opts="-h --config --user --json --root --help"
+            opts="-h --config --adapter --user --json --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --adapter)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -57,6 +57,7 @@ complete -c qrng -n "__fish_qrng_using_subcommand assess" -l html -d 'Write the 
 complete -c qrng -n "__fish_qrng_using_subcommand assess" -l quick -d 'A quick look: at most 1 MiB'
 complete -c qrng -n "__fish_qrng_using_subcommand assess" -s h -l help -d 'Print help'
 complete -c qrng -n "__fish_qrng_using_subcommand doctor" -l config -d 'The collector\'s configuration: check it, and judge the devices that it names and the way to its gateways' -r -F
+complete -c qrng -n "__fish_qrng_using_subcommand doctor" -l adapter -d 'The adapter\'s configuration: check it, and whether its gateway has bytes for it' -r -F
 complete -c qrng -n "__fish_qrng_using_subcommand doctor" -l user -d 'Whom the devices are for; by default `qrng-collector` if there is such a user, or else you' -r
 complete -c qrng -n "__fish_qrng_using_subcommand doctor" -l root -d 'Where the file system of the host begins' -r -F
 complete -c qrng -n "__fish_qrng_using_subcommand doctor" -l json -d 'Print one JSON object for programs'

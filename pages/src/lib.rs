@@ -6,6 +6,7 @@ use clap::{Command, CommandFactory};
 use clap_complete::{Shell, generate};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
+use qrng_adapter::args::AdapterArgs;
 use qrng_collector::Args as CollectorArgs;
 use qrng_gateway::args::{GatewayArgs, MountArgs};
 use qrng_http::args::HttpArgs;
@@ -30,6 +31,10 @@ pub fn files() -> anyhow::Result<Vec<(String, Vec<u8>)>> {
             HttpArgs::command(),
             "qrng(1), qrng-http.toml(5), qrng-gateway(8)",
         ),
+        (
+            AdapterArgs::command(),
+            "qrng(1), qrng-adapter.toml(5), qrng-gateway(8), random(4), fifo(7)",
+        ),
         (MountArgs::command(), "qrng-gateway(8), qrng(7)"),
     ] {
         program(&mut files, command, also)?;
@@ -41,6 +46,7 @@ pub fn files() -> anyhow::Result<Vec<(String, Vec<u8>)>> {
         ),
         ("qrng-gateway", include_str!("../../config/gateway.toml")),
         ("qrng-http", include_str!("../../config/http.toml")),
+        ("qrng-adapter", include_str!("../../config/adapter.toml")),
     ];
     for (program, sample) in samples {
         let name = format!("{program}.toml");

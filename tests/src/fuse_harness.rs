@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use qrng_gateway::buffer::{Buffer, Counts, Overflow};
 use qrng_gateway::kernel::{
-    Device, DeviceError, DeviceOptions, Handed, Mount, MountOptions, make_device,
+    Device, DeviceError, DeviceOptions, Handed, Mount, MountOptions, StayAwake, make_device,
 };
 use qrng_gateway::tree::{Entry, NODES, Tree};
 
@@ -43,6 +43,7 @@ pub fn mount_options(point: PathBuf) -> MountOptions {
     MountOptions {
         point,
         allow_other: is_root(),
+        stay_awake: StayAwake::Auto,
         threads: 0,
         progress: Arc::default(),
         on_end,
@@ -57,6 +58,7 @@ pub fn device(name: &str, file: &'static Entry, tree: &Arc<Tree>) -> Result<Devi
     let options = DeviceOptions {
         name: name.to_owned(),
         file,
+        stay_awake: StayAwake::default(),
         progress: Arc::default(),
         on_end: Arc::new(|end| eprintln!("{end}")),
     };

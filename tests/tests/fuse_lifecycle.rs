@@ -1,11 +1,18 @@
 //! A gateway's mount from birth to death, as a process of its own: killed, restarted over its dead mount, refused.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use nix::sys::signal::Signal;
-use qrng_tests::fuse_harness::{PROBE, Process, directory, is_root, no_mount, run, wait_until};
+use qrng_gateway::buffer::{Buffer, Overflow};
+use qrng_gateway::kernel::{Mount, MountOptions, StayAwake};
+use qrng_tests::fuse_harness::{
+    PROBE, Process, directory, is_root, mount_options, no_mount, run, tree_over, wait_until,
+};
 use qrng_tests::skip;
 
 fn probe() -> Command {
@@ -251,4 +258,43 @@ fn a_stopped_reader_can_be_continued() {
     gateway.feed(32);
     assert_eq!(again.end().success().out.len(), 32);
     gateway.stop();
+}
+
+const LATENCY: &str = "/dev/cpu_dma_latency";
+
+/// The longest that processors may take to wake, in microseconds, as the kernel has it now.
+fn allowed_latency() -> i32 {
+    let mut word = [0; 4];
+    let mut file = File::open(LATENCY).expect("it could be opened before");
+    file.read_exact(&mut word).expect("four bytes");
+    i32::from_ne_bytes(word)
+}
+
+#[test]
+fn processors_stay_awake_while_somebody_reads_often_and_no_longer() {
+    if let Some(reason) = no_mount() {
+        skip!("{reason}");
+    }
+    if let Err(e) = File::options().read(true).write(true).open(LATENCY) {
+        skip!("{LATENCY} cannot be opened: {e}");
+    }
+    let place = directory();
+    let buffer = Arc::new(Buffer::new(1 << 20, Overflow::Discard).unwrap());
+    let options = MountOptions {
+        stay_awake: StayAwake::Yes,
+        ..mount_options(place.path().to_owned())
+    };
+    let mount = Mount::start(options, tree_over(&buffer)).unwrap();
+    let raw = File::open(place.path().join("raw")).unwrap();
+    let mut bytes = [0; 32];
+    wait_until("processors that stay awake", || {
+        buffer.push(&[7; 64 * 32]);
+        for _ in 0..64 {
+            assert_eq!(raw.read_at(&mut bytes, 0).unwrap(), bytes.len());
+        }
+        allowed_latency() == 0
+    });
+    wait_until("processors that may sleep", || allowed_latency() > 0);
+    drop(raw);
+    mount.stop().unwrap();
 }

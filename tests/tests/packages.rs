@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
+use nix::sys::stat::{major, minor};
 use qrng_tests::chain::{program, wait_until};
 use qrng_tests::container::{self, Container};
 use qrng_tests::skip;
@@ -30,6 +32,12 @@ keys = ["/etc/qrng/lab.gateway.key"]
 mount-helper = "/run/qrng/mount.socket"
 accept-simulated = true
 listen = "127.0.0.1:4790"
+[stream]
+listen = "/run/qrng-gateway/stream.socket"
+END
+cat >/etc/qrng/adapter.toml <<END
+[pool]
+interval = "2 s"
 END
 cat >/etc/qrng/collector.toml <<END
 [source]
@@ -180,8 +188,12 @@ fn installed_but_not_started(container: &Container) {
 fn first_run(container: &Container) {
     container.must(CONFIGURE);
     container.must("useradd -m -G qrng alice; useradd -m bob");
+    let awake = latency_for_gateway(container);
     container.must("systemctl start qrng-gateway qrng-collector");
     wait_for_bytes(container, "the first start");
+    let files = format!("ls -l /proc/{}/fd", pid(container, "qrng-gateway").trim());
+    let files = container.must(&files);
+    assert_eq!(files.contains("/dev/cpu_dma_latency"), awake, "{files}");
     // The mount is in the namespace of everybody, and each service runs as its own user without privileges.
     let mounts = container.must("cat /proc/1/mounts");
     assert!(
@@ -207,6 +219,19 @@ fn first_run(container: &Container) {
         let user = container.must(&format!("ps -o user:32= -p {}", pid.trim()));
         assert_eq!(user.trim(), unit);
     }
+}
+
+/// Makes the file that keeps processors awake and gives it to the gateway, as the udev rule does on a host. False: this kernel has
+/// none, and then the gateway must do without.
+fn latency_for_gateway(container: &Container) -> bool {
+    let Ok(node) = fs::metadata("/dev/cpu_dma_latency") else {
+        return false;
+    };
+    let (major, minor) = (major(node.rdev()), minor(node.rdev()));
+    container.must(&format!(
+        "mknod -m 600 /dev/cpu_dma_latency c {major} {minor}; chown qrng-gateway /dev/cpu_dma_latency"
+    ));
+    true
 }
 
 /// All memory is locked, if the container itself may lock so much; else as much as it may. The gateway is confined.
@@ -294,6 +319,50 @@ fn stuck(container: &Container, readers: &mut Readers) {
     container.must("rm -r /run/systemd/system/qrng-gateway.service.d; systemctl daemon-reload");
 }
 
+/// The forms of the adapter, which nothing starts before an operator enables them; each with its own rights and no other.
+fn adapters(container: &Container) {
+    let units = ["qrng-pool", "qrng-egd", "qrng-fifo"];
+    for unit in units {
+        let enabled = container.run(&format!("systemctl is-enabled {unit}"));
+        assert_eq!(String::from_utf8_lossy(&enabled.stdout).trim(), "disabled");
+    }
+    container.must("systemctl enable --now qrng-pool qrng-egd qrng-fifo 2>&1");
+    for (unit, user, capabilities) in [
+        ("qrng-pool", "qrng-pool", 1 << 21),
+        ("qrng-egd", "qrng-adapter", 0),
+        ("qrng-fifo", "qrng-adapter", 0),
+    ] {
+        let pid = pid(container, unit);
+        let status = container.must(&format!("cat /proc/{}/status", pid.trim()));
+        let line = format!("CapEff:\t{capabilities:016x}");
+        assert!(status.contains(&line), "{unit}: {status}");
+        assert!(
+            status.contains(&line.replace("Eff", "Bnd")),
+            "{unit}: {status}"
+        );
+        let owner = container.must(&format!("ps -o user:32= -p {}", pid.trim()));
+        assert_eq!(owner.trim(), user);
+    }
+    wait_until("the kernel's pool", || {
+        let log = container.must("journalctl -u qrng-pool --no-pager");
+        log.contains("the kernel's pool got 64 bytes, which count as 0 bits")
+    });
+    let as_user = |user: &str, script: &str| {
+        let output = container.run(&format!(
+            "setpriv --reuid={user} --regid={user} --init-groups sh -c '{script}'"
+        ));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    let fifo = "timeout 20 head -c 5000 /run/qrng-fifo/fifo | wc -c";
+    assert_eq!(as_user("alice", fifo), "5000");
+    assert_eq!(as_user("bob", fifo), "0");
+    let egd = "perl -MSocket -e \"socket(S, PF_UNIX, SOCK_STREAM, 0); \
+        connect(S, pack_sockaddr_un(q(/run/qrng-egd/egd.socket))) or die; syswrite(S, chr(2) . chr(99)); \
+        while (length(\\$a) < 99) { sysread(S, \\$a, 99, length(\\$a)) or die } print length(\\$a)\"";
+    assert_eq!(as_user("alice", egd), "99");
+    assert_eq!(as_user("bob", egd), "");
+}
+
 /// The upgrade, and each crash, with the readers at it.
 fn upgraded_and_crashed(container: &Container) {
     let mut readers = Readers::start(container);
@@ -312,19 +381,20 @@ fn upgraded_and_crashed(container: &Container) {
         readers.go_on(container, &format!("the death of {unit}"));
         wait_for_bytes(container, &format!("the death of {unit}"));
     }
+    container.must("systemctl is-active qrng-pool qrng-egd qrng-fifo");
     stuck(container, &mut readers);
     nothing_twice(&readers.end(container));
 }
 
 fn stopped_and_purged(container: &Container) {
-    container.must("systemctl stop qrng-gateway qrng-collector");
+    container.must("systemctl stop qrng-gateway qrng-collector qrng-pool qrng-egd qrng-fifo");
     wait_until("the mount to go", || {
         !container.must("cat /proc/1/mounts").contains(" /qrng ")
     });
     // Removed, but keys and configuration stay.
-    container.must("dpkg -r qrng-http qrng-gateway qrng-collector 2>&1");
+    container.must("dpkg -r qrng-adapter qrng-http qrng-gateway qrng-collector 2>&1");
     container.must("test -f /etc/qrng/lab.gateway.key -a -f /etc/qrng/lab.collector.key");
-    container.must("dpkg -P qrng-http qrng-gateway qrng-collector qrng 2>&1");
+    container.must("dpkg -P qrng-adapter qrng-http qrng-gateway qrng-collector qrng 2>&1");
     let left = container.must(
         "find / -xdev \\( -path /proc -o -path /sys -o -path /shared -o -path /var/log -o -path /run/read -o -path /root \
          -o -path '/var/lib/dpkg/*' \\) -prune -o -name '*qrng*' -print; find /run -name '*qrng*'; \
@@ -351,6 +421,7 @@ fn packages_install_run_survive_and_go() {
         "qrng-collector",
         "qrng-gateway",
         "qrng-http",
+        "qrng-adapter",
         "qrng-mount",
     ] {
         program(name);
@@ -363,6 +434,7 @@ fn packages_install_run_survive_and_go() {
     first_run(&container);
     locked_and_confined(&container);
     credentials(&container);
+    adapters(&container);
     upgraded_and_crashed(&container);
     stopped_and_purged(&container);
 }

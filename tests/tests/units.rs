@@ -7,11 +7,14 @@ use std::process::Command;
 use qrng_tests::skip;
 
 /// The highest exposure that each service may have, in tenths, by `systemd-analyze security`.
-const LIMITS: [(&str, u32); 4] = [
+const LIMITS: [(&str, u32); 7] = [
     ("qrng-collector.service", 15),
+    ("qrng-egd.service", 12),
+    ("qrng-fifo.service", 5),
     ("qrng-gateway.service", 12),
     ("qrng-http.service", 12),
     ("qrng-mount.service", 30),
+    ("qrng-pool.service", 10),
 ];
 
 /// Keys of systemd 254, which older versions pass over with a word.

@@ -19,14 +19,14 @@ set -euo pipefail
 export LC_ALL=C.UTF-8
 
 # Raised whenever a part is made in another way: parts of other numbers are removed.
-readonly RECIPE=2
+readonly RECIPE=4
 # The guests' release, and the one whose backports have QEMU.
 readonly GUEST=bookworm QEMU=trixie
 readonly KEYS=/usr/share/keyrings/debian-archive-keyring.gpg
 # What the guest with systemd has beside the least that Debian is made of.
 readonly PROGRAMS=systemd-sysv,udev,kmod,openssl,python3-minimal,rng-tools-debian
 # What a guest may load, as paths under lib/modules/VERSION/kernel.
-readonly MODULES=(crypto drivers/block/virtio_blk.ko drivers/net/net_failover.ko drivers/net/virtio_net.ko drivers/uio
+readonly MODULES=(crypto drivers/block/virtio_blk.ko drivers/char/hw_random drivers/net/net_failover.ko drivers/net/virtio_net.ko drivers/uio
     drivers/usb/common drivers/usb/core drivers/usb/usbip drivers/vfio drivers/virtio fs/ext4 fs/fuse fs/jbd2 fs/mbcache.ko
     lib net/core/failover.ko virt/lib)
 

@@ -396,6 +396,7 @@ fn it_says_what_brings_character_devices_and_wants_it_only_where_they_are_config
 #[test]
 fn this_host_can_be_looked_at() {
     let arguments = Arguments {
+        adapter: None,
         config: None,
         user: None,
         json: false,

@@ -42,6 +42,8 @@ pub struct Gateway {
     pub clock_skew_seconds: Option<f64>,
     /// Who reads.
     pub readers: Readers,
+    /// What each user has had.
+    pub users: Users,
     /// What the gateway's own health tests say; see [`super::health`].
     pub health: Option<Value>,
     /// Alarms, where they are listed by themselves.
@@ -188,6 +190,34 @@ pub struct Readers {
     pub waiting: u64,
 }
 
+/// What users have had since the start.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Users {
+    /// Each of them, those with most bytes first.
+    pub list: Vec<User>,
+}
+
+/// One user.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct User {
+    /// Its number; none: all users who have no account of their own.
+    pub uid: Option<u64>,
+    /// What the configuration calls it.
+    pub name: Option<String>,
+    /// Bytes that it has had.
+    pub bytes: u64,
+    /// Of all users' bytes, in percent.
+    pub percent: f64,
+    /// How often it had to wait.
+    pub waits: u64,
+    /// Its part beside others; 0 in a document that does not say.
+    pub weight: u64,
+    /// Bytes that are left of its quota for today.
+    pub quota_left_bytes: Option<u64>,
+}
+
 /// The collector's document (`status.json` in its runtime directory).
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -224,15 +254,19 @@ pub struct Confinement {
     pub sender: String,
     /// The one with the devices.
     pub reader: String,
+    /// The one that pushes, if there is one.
+    pub pusher: Option<String>,
 }
 
 impl Confinement {
     /// The processes that are not confined.
     pub fn missing(&self) -> Vec<&'static str> {
+        let none = String::new();
         let all = [
             ("gateway", &self.gateway),
             ("sender", &self.sender),
             ("reader", &self.reader),
+            ("pusher", self.pusher.as_ref().unwrap_or(&none)),
         ];
         let off = all.iter().filter(|(_, how)| *how == "off-insecure");
         off.map(|(process, _)| *process).collect()
@@ -348,4 +382,18 @@ pub struct Destination {
     pub sent_bytes: u64,
     /// Datagrams that the kernel refused to send.
     pub failed_datagrams: u64,
+    /// What was pushed; none if datagrams are sent.
+    pub push: Option<Pushed>,
+}
+
+/// What was pushed to a gateway.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Pushed {
+    /// Packets that it took.
+    pub packets: u64,
+    /// Packets that were never pushed.
+    pub dropped: u64,
+    /// Bytes that wait.
+    pub queued: u64,
 }

@@ -8,7 +8,9 @@ use qrng_daemon::LogConfig;
 use serde::Deserialize;
 
 use super::device::RawDevice;
+use super::shares::RawShares;
 use super::stream::RawStream;
+use crate::kernel::StayAwake;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -27,6 +29,8 @@ pub(super) struct Raw {
     pub(super) stall_limit: Option<u64>,
     pub(super) allow_other: Option<bool>,
     #[serde(default)]
+    pub(super) stay_awake: StayAwake,
+    #[serde(default)]
     pub(super) buffer: RawBuffer,
     #[serde(default)]
     pub(super) socket: RawSocket,
@@ -34,6 +38,8 @@ pub(super) struct Raw {
     pub(super) health: RawHealth,
     pub(super) stream: Option<RawStream>,
     pub(super) device: Option<RawDevice>,
+    #[serde(default)]
+    pub(super) shares: RawShares,
     #[serde(default)]
     pub(super) confinement: RawConfinement,
     #[serde(default)]

@@ -3,13 +3,10 @@
 use std::path::PathBuf;
 
 use nix::unistd::{Gid, Group, Uid, User};
-use qrng_daemon::Problems;
+use qrng_daemon::{PATH_MAX, Problems};
 use serde::Deserialize;
 
 use crate::stream::StreamConfig;
-
-/// Longest path of a Unix socket, in bytes, less room for the name that it is made under (unix(7): 108 with the zero).
-const PATH_MAX: usize = 107 - 12;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

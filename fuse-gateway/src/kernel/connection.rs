@@ -85,13 +85,14 @@ impl Connection {
         }
     }
 
-    /// Waits for the next request and reads it to the front of `to`; `None` when the file system has ended.
+    /// Waits for the next request and reads it to the front of `to`. Nothing is read if it is withdrawn meanwhile; `None` when the
+    /// file system has ended.
     pub(super) fn receive<'b>(&self, to: &'b mut [u8]) -> Result<Option<&'b [u8]>, Errno> {
         loop {
             match nix::unistd::read(self.fd(), to) {
                 Ok(len) => return Ok(Some(&to[..len])),
-                // ENOENT: the request was withdrawn while it was being read.
-                Err(Errno::ENOENT | Errno::EINTR | Errno::EAGAIN) => {}
+                Err(Errno::ENOENT) => return Ok(Some(&[])),
+                Err(Errno::EINTR | Errno::EAGAIN) => {}
                 Err(Errno::ENODEV | Errno::ECONNABORTED) => return Ok(None),
                 Err(error) => return Err(error),
             }

@@ -11,7 +11,7 @@ use super::connection::Connection;
 use super::cuse::DeviceError;
 use super::serve::{After, Face, Shared};
 use super::threads::Crew;
-use super::{Handed, OnEnd};
+use super::{Awake, Handed, OnEnd, StayAwake};
 use crate::tree::{Entry, Tree};
 
 /// The most threads that answer one device: two programs that read much keep two busy, and a device is not all that is served.
@@ -24,6 +24,8 @@ pub struct DeviceOptions {
     pub name: String,
     /// The file that it is.
     pub file: &'static Entry,
+    /// Whether processors are kept awake for small reads.
+    pub stay_awake: StayAwake,
     /// Where the threads show that they get on.
     pub progress: Arc<Progress>,
     /// Told when a thread ends by itself: the process should then end, too.
@@ -78,7 +80,8 @@ impl Device {
             After::Others
         };
         let face = Face::Device(options.file.inode);
-        let shared = Arc::new(Shared::new(connection, tree, face, after, resumed));
+        let awake = Awake::open(options.stay_awake);
+        let shared = Arc::new(Shared::new(connection, tree, face, after, resumed, awake));
         let loops = std::thread::available_parallelism().map_or(1, usize::from);
         let crew = Crew::new(loops.min(MOST_THREADS)).map_err(DeviceError::Start)?;
         Ok(Self {

@@ -1,14 +1,13 @@
-//! The socket file: made with the right owner and mode before anybody can connect, in place of one that a dead gateway left.
+//! Where programs connect, and who may.
 
-use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{getsockopt, sockopt};
-use nix::unistd::{Gid, Uid, chown, geteuid};
+use nix::unistd::{Gid, Uid, geteuid};
+use qrng_daemon::{Place, PlaceError, SocketFile, listen};
 use thiserror::Error;
 
 /// Where programs connect, and who may.
@@ -47,6 +46,18 @@ pub enum ListenError {
     Group(PathBuf, #[source] io::Error),
 }
 
+impl ListenError {
+    fn at(path: &Path, why: PlaceError) -> Self {
+        let path = path.to_path_buf();
+        match why {
+            PlaceError::Alive => Self::Alive(path),
+            PlaceError::NotASocket => Self::NotASocket(path),
+            PlaceError::Group(e) => Self::Group(path, e),
+            PlaceError::Refused(e) => Self::Refused(path, e),
+        }
+    }
+}
+
 /// A socket that listens.
 #[derive(Debug)]
 pub struct Listener {
@@ -62,38 +73,23 @@ impl Listener {
     /// # Errors
     /// See [`ListenError`].
     pub fn open(config: &StreamConfig) -> Result<Self, ListenError> {
-        let path = &config.listen;
-        let refused = |e| ListenError::Refused(path.clone(), e);
-        check_free(path)?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let fresh = path.with_file_name(format!(".{name}.{}", std::process::id()));
-        // Of an earlier process with this number.
-        let _ = fs::remove_file(&fresh);
-        let socket = UnixListener::bind(&fresh).map_err(refused)?;
-        let made = prepare(&socket, &fresh, config).and_then(|inode| {
-            fs::rename(&fresh, path).map_err(refused)?;
-            Ok(inode)
-        });
-        match made {
-            Ok(inode) => Ok(Self {
-                socket,
-                path: path.clone(),
-                inode,
-                users: config.users.clone(),
-            }),
-            Err(e) => {
-                let _ = fs::remove_file(&fresh);
-                Err(e)
-            }
-        }
+        let place = Place {
+            path: &config.listen,
+            mode: config.mode,
+            group: config.group,
+        };
+        let (socket, inode) = listen(place).map_err(|e| ListenError::at(&config.listen, e))?;
+        Ok(Self {
+            socket,
+            path: config.listen.clone(),
+            inode,
+            users: config.users.clone(),
+        })
     }
 
     /// The file, for whoever is to remove it at the end: this listener may belong to a thread by then.
     pub fn file(&self) -> SocketFile {
-        SocketFile {
-            path: self.path.clone(),
-            inode: self.inode,
-        }
+        SocketFile::new(&self.path, self.inode)
     }
 
     /// The next connection and its user's number; `None` if there is none now.
@@ -129,51 +125,4 @@ impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// A socket's file. Dropping it removes the file, if it is still that socket's.
-#[derive(Debug)]
-pub struct SocketFile {
-    path: PathBuf,
-    inode: u64,
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode);
-        if ours && let Err(e) = fs::remove_file(&self.path) {
-            log::warn!("{} is left behind: {e}", self.path.display());
-        }
-    }
-}
-
-/// Whether the path is free, or holds what a dead gateway left.
-fn check_free(path: &Path) -> Result<(), ListenError> {
-    let found = match fs::symlink_metadata(path) {
-        Ok(found) => found,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(ListenError::Refused(path.to_path_buf(), e)),
-    };
-    if !found.file_type().is_socket() {
-        return Err(ListenError::NotASocket(path.to_path_buf()));
-    }
-    match UnixStream::connect(path) {
-        Err(e) if matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => Ok(()),
-        Ok(_) => Err(ListenError::Alive(path.to_path_buf())),
-        // Full, or not for us: somebody listens, or it can't be known.
-        Err(e) if e.kind() == ErrorKind::WouldBlock => Err(ListenError::Alive(path.to_path_buf())),
-        Err(e) => Err(ListenError::Refused(path.to_path_buf(), e)),
-    }
-}
-
-/// Gives the file its group and mode; its inode.
-fn prepare(socket: &UnixListener, file: &Path, config: &StreamConfig) -> Result<u64, ListenError> {
-    let refused = |e| ListenError::Refused(config.listen.clone(), e);
-    if let Some(group) = config.group {
-        chown(file, None, Some(group))
-            .map_err(|e| ListenError::Group(config.listen.clone(), e.into()))?;
-    }
-    fs::set_permissions(file, fs::Permissions::from_mode(config.mode)).map_err(refused)?;
-    socket.set_nonblocking(true).map_err(refused)?;
-    Ok(fs::symlink_metadata(file).map_err(refused)?.ino())
 }

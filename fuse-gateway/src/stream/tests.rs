@@ -8,6 +8,7 @@ use std::thread;
 
 use nix::unistd::Uid;
 use proptest::prelude::*;
+use qrng_daemon::SocketFile;
 
 use super::*;
 use crate::buffer::{Buffer, Counts, Overflow};

@@ -48,6 +48,16 @@ impl Bench {
         Plan::new(self)
     }
 
+    /// How QEMU calls itself.
+    ///
+    /// # Panics
+    /// It cannot be run.
+    pub fn version(&self) -> String {
+        let output = self.qemu().arg("--version").output().expect("QEMU");
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+
     /// Whether its guests have a disk with systemd.
     pub(super) fn is_full(&self) -> bool {
         self.part == Part::Full

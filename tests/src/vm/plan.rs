@@ -31,6 +31,9 @@ pub struct Plan<'a> {
     modules: Vec<&'static str>,
     files: Vec<(String, u32, Vec<u8>)>,
     devices: Vec<String>,
+    options: Vec<(&'static str, String)>,
+    boot: Vec<&'static str>,
+    processor: &'static str,
     iommu: bool,
 }
 
@@ -45,6 +48,9 @@ impl<'a> Plan<'a> {
             modules,
             files: Vec::new(),
             devices: Vec::new(),
+            options: Vec::new(),
+            boot: Vec::new(),
+            processor: "max",
             iommu: false,
         }
     }
@@ -131,6 +137,24 @@ impl<'a> Plan<'a> {
     /// Has a device, as QEMU's `-device` takes it.
     pub fn device(mut self, device: impl ToString) -> Self {
         self.devices.push(device.to_string());
+        self
+    }
+
+    /// Has what an option of QEMU gives it, such as `-object`.
+    pub fn option(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.options.push((name, value.to_string()));
+        self
+    }
+
+    /// Has a word more on its kernel's command line.
+    pub fn boot(mut self, word: &'static str) -> Self {
+        self.boot.push(word);
+        self
+    }
+
+    /// Has this processor, as QEMU's `-cpu` takes it, instead of one with all that can be emulated.
+    pub fn processor(mut self, processor: &'static str) -> Self {
+        self.processor = processor;
         self
     }
 
@@ -222,7 +246,8 @@ impl<'a> Plan<'a> {
         // The software card reaches the guest's memory through the file that backs it.
         let mut arguments: Vec<String> = ["-M", "q35,memory-backend=ram,kernel-irqchip=off"]
             .into_iter()
-            .chain(["-accel", "tcg,thread=multi", "-cpu", "max", "-m", memory])
+            .chain(["-accel", "tcg,thread=multi", "-cpu", self.processor])
+            .chain(["-m", memory])
             .chain([
                 "-nodefaults",
                 "-no-user-config",
@@ -252,8 +277,16 @@ impl<'a> Plan<'a> {
             add("-drive", format!("{drive}{}", disk.display()));
             add("-device", "virtio-blk-pci,drive=disk".into());
         }
+        // What devices refer to comes before them.
+        for (name, value) in &self.options {
+            add(name, value.clone());
+        }
         for device in &self.devices {
             add("-device", device.clone());
+        }
+        for word in &self.boot {
+            kernel.push(' ');
+            kernel.push_str(word);
         }
         add(
             "-kernel",

@@ -27,6 +27,9 @@ pub enum Output {
     Says(&'static str),
 }
 
+/// Runs a case; the error says why it can't be run here.
+pub type Runner = fn(&Case) -> Result<(), String>;
+
 /// A program, its setting and what must come of it.
 #[derive(Clone, Copy)]
 pub struct Case {
@@ -45,6 +48,8 @@ pub struct Case {
     taken: (u64, u64),
     /// What a user should know; of a program that misbehaves, why.
     note: &'static str,
+    /// Who runs it instead, if it is not a command.
+    by: Option<Runner>,
 }
 
 /// A case of which nothing but its output is known yet.
@@ -58,6 +63,7 @@ pub const fn case(name: &'static str, setting: &'static str, output: Output) -> 
         code: 0,
         taken: (1, 1),
         note: "",
+        by: None,
     }
 }
 
@@ -92,6 +98,24 @@ impl Case {
     /// What a user should know.
     pub const fn note(self, note: &'static str) -> Self {
         Self { note, ..self }
+    }
+
+    /// It is run by this instead of bash.
+    pub const fn by(self, by: Runner) -> Self {
+        let by = Some(by);
+        Self { by, ..self }
+    }
+
+    /// Asserts that what it put out and took is what it must, and writes its row.
+    pub fn came_to(&self, version: &str, out: u64, taken: u64) {
+        let all = format!("{}: {out} bytes out, {taken} taken", self.name);
+        assert!(
+            matches!(self.output, Output::Bytes(bytes) if bytes == out),
+            "{all}"
+        );
+        let (least, most) = self.taken;
+        assert!((least..=most).contains(&taken), "{all}");
+        table::note(self, version, taken);
     }
 
     /// The table's words on what came of it.
@@ -148,7 +172,13 @@ impl Case {
 /// # Errors
 /// It can't be run here: why.
 pub fn check(case: &Case) -> Result<(), String> {
-    if let Some(reason) = no_mount().or_else(|| case.missing()) {
+    if let Some(reason) = no_mount() {
+        return Err(reason);
+    }
+    if let Some(by) = case.by {
+        return by(case);
+    }
+    if let Some(reason) = case.missing() {
         return Err(reason);
     }
     let shared = shared();

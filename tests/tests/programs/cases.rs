@@ -2,6 +2,7 @@
 
 use crate::case::Output::{Bytes, Says};
 use crate::case::{Case, case, check};
+use crate::qemu;
 
 /// More than a file without end gives until its reader is ended.
 const ENDLESS: u64 = 1 << 32;
@@ -121,6 +122,8 @@ cases! {
         Bytes(100_000),
     )
         .takes(100_000);
+    go: case("go, os.File", "go run read.go /qrng/raw 100000", Bytes(100_000))
+        .needs(&["go"]).version("go version").takes(100_000);
     sqlite: case("sqlite3", "sqlite3 :memory: \"select length(readfile('/qrng/hex'))\"", Says("65")).takes(32);
 
     // --- keys and certificates ---
@@ -234,4 +237,20 @@ cases! {
     rngd: case("rngd -r", "touch out; timeout 5 rngd -f -r /qrng/raw -o out -p $PWD/pid", Says("RNDADDENTROPY failed"))
         .version("rngd -V").fails(1).takes_from(8, 4096)
         .note("It gives to the kernel’s pool alone, by an ioctl that a plain file refuses. The test leaves this machine’s pool alone");
+
+    // --- the generator of a virtual machine ---
+    qemu_random: case(
+        "QEMU rng-random",
+        "qemu-system-x86_64 -object rng-random,filename=/qrng/raw,id=rng -device virtio-rng-pci,rng=rng ...; in the guest: head -c 4096 /dev/hwrng",
+        Bytes(4096),
+    )
+        .by(qemu::random).takes_from(4096, 65_536)
+        .note("The guest’s kernel takes some for itself. What the guest reads is, byte by byte, what the gateway has");
+    qemu_egd: case(
+        "QEMU rng-egd",
+        "qemu-system-x86_64 -chardev socket,id=egd,path=/run/qrng-egd/egd.socket -object rng-egd,chardev=egd,id=rng -device virtio-rng-pci,rng=rng ...; in the guest: head -c 4096 /dev/hwrng",
+        Bytes(4096),
+    )
+        .by(qemu::egd).takes_from(4096, 65_536)
+        .note("The socket is that of `qrng-adapter egd`. The guest’s kernel takes some for itself. What the guest reads is, byte by byte, what the gateway has");
 }

@@ -3,6 +3,7 @@
 
 mod case;
 mod cases;
+mod qemu;
 mod table;
 
 use std::collections::BTreeSet;

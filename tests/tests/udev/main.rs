@@ -179,6 +179,20 @@ fn usb_cards_and_the_vendors_nodes_are_for_the_group() {
 }
 
 #[test]
+fn the_gateway_may_keep_processors_awake_and_nobody_else() {
+    if let Some(reason) = cannot_run() {
+        skip!("{reason}");
+    }
+    let world = World::new();
+    for (name, expected) in [("cpu_dma_latency", true), ("hpet", false)] {
+        let path = format!("devices/virtual/misc/{name}");
+        world.device_with_node(&path, "misc", name, "");
+        let made = apply(&world, &path);
+        assert_eq!(made.node_is_for_gateway(), expected, "{made:?}");
+    }
+}
+
+#[test]
 fn the_rules_name_the_devices_that_the_drivers_know() {
     let rules = world::rules();
     for id in [MODULE_CARD, CHIP_CARD_40M, CHIP_CARD_240M] {

@@ -19,25 +19,30 @@ use tempfile::TempDir;
 /// The number that the group `qrng` has there.
 pub const GROUP: u32 = 4711;
 
+/// The number that the user `qrng-gateway` has there.
+pub const GATEWAY: u32 = 4712;
+
 /// Runs udev's engine on the device `$2` in the world in the directory `$1`, and then what the rules want to be run.
 const ENGINE: &str = r#"
 set -eu
 cd "$1"
 for place in sys dev run; do mount --bind $place /$place; done
 mount --bind group /etc/group
+mount --bind passwd /etc/passwd
 mount --bind sbin /sbin
 SYSTEMD_DEVICE_VERIFY_SYSFS=0 udevadm test --action=add "/sys/$2" >run/told 2>&1
 cat run/told
 sed -n "s/^run: '\(.*\)'$/\1/p" run/told | while read -r command; do eval "$command"; done
 "#;
 
-/// The rules of this project.
+/// The rules for the cards.
 pub fn rules() -> String {
-    fs::read_to_string(path()).unwrap()
+    fs::read_to_string(directory().join("70-qrng.rules")).unwrap()
 }
 
-fn path() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../udev/70-qrng.rules")
+/// Where all rules of this project are. The names of the files begin alike.
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../udev")
 }
 
 /// Why the engine can't be run here, if so.
@@ -78,19 +83,31 @@ impl Made {
         let node = self.node.as_deref().unwrap_or_default();
         node.contains("mode=0660") && node.contains(&format!("gid={GROUP}"))
     }
+
+    /// Whether the device's node is to be read and written by the gateway's user, and by nobody else.
+    pub fn node_is_for_gateway(&self) -> bool {
+        let node = self.node.as_deref().unwrap_or_default();
+        node.contains("mode=0600") && node.contains(&format!("uid={GATEWAY}"))
+    }
 }
 
 impl World {
-    /// An empty one, with the rules and the group of this project and no others.
+    /// An empty one, with the rules, the group and the user of this project and no others.
     pub fn new() -> Self {
         let world = Self(tempfile::tempdir().unwrap());
         for place in ["sys/bus", "sys/class", "dev", "run/udev/rules.d"] {
             fs::create_dir_all(world.0.path().join(place)).unwrap();
         }
-        let rules = world.0.path().join("run/udev/rules.d/70-qrng.rules");
-        fs::copy(path(), rules).unwrap();
+        for file in fs::read_dir(directory()).unwrap() {
+            let file = file.unwrap();
+            let rules = world.0.path().join("run/udev/rules.d");
+            fs::copy(file.path(), rules.join(file.file_name())).unwrap();
+        }
         let group = format!("root:x:0:\nqrng:x:{GROUP}:\n");
         fs::write(world.0.path().join("group"), group).unwrap();
+        let passwd =
+            format!("root:x:0:0::/:/bin/sh\nqrng-gateway:x:{GATEWAY}:{GROUP}::/:/bin/false\n");
+        fs::write(world.0.path().join("passwd"), passwd).unwrap();
         world.install(&["vfio-pci"]);
         world.node("null", 1, 3);
         world
@@ -206,13 +223,14 @@ impl World {
         let told = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{told}\n{errors}");
-        let ours = |line: &&str| line.contains("70-qrng.rules:");
+        let ours = |line: &&str| line.contains("/70-qrng") && line.contains(".rules:");
         // What is said of a line that does what it should is in these words.
         let done = |line: &&str| {
             let words = [
                 " ATTR '",
                 " RUN '",
                 " PROGRAM '",
+                " OWNER ",
                 " GROUP ",
                 " MODE ",
                 " Running ",

@@ -155,6 +155,7 @@ impl Tree {
 
     pub fn arguments(&self, config: Option<PathBuf>) -> Arguments {
         Arguments {
+            adapter: None,
             config,
             user: None,
             json: false,

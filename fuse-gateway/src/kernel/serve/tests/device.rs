@@ -13,7 +13,12 @@ fn device(inode: u64) -> Kernel {
         .send(&request(4096, 2, 0, &init(7, 36, &[])))
         .unwrap();
     let connection = Connection::resume(begin(theirs, "qrng").unwrap());
-    let mut kernel = Kernel::over(socket, connection, Face::Device(inode));
+    let mut kernel = Kernel::over(
+        socket,
+        connection,
+        Face::Device(inode),
+        &SharesConfig::default(),
+    );
     let (unique, errno, body) = kernel.answer().unwrap();
     assert_eq!((unique, errno, body.len()), (2, 0, 72 + 13));
     let word = |at: usize| u32::from_ne_bytes(body[at..at + 4].try_into().unwrap());

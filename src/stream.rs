@@ -187,10 +187,12 @@ pub enum Code {
     Busy,
     /// This user may not ask; the connection ends.
     Forbidden,
+    /// This user has had all bytes that it may have today (UTC).
+    Quota,
 }
 
 /// Every code, in the order of their numbers.
-const CODES: [Code; 8] = [
+const CODES: [Code; 9] = [
     Code::Bytes,
     Code::Document,
     Code::Empty,
@@ -199,6 +201,7 @@ const CODES: [Code; 8] = [
     Code::Malformed,
     Code::Busy,
     Code::Forbidden,
+    Code::Quota,
 ];
 
 /// The head of an answer.

@@ -55,6 +55,15 @@ pub enum ConsumerError {
         /// The socket.
         path: PathBuf,
     },
+    /// This user has had its bytes of the day.
+    #[error(
+        "{path}: this user has had all bytes that it may have today; wait until midnight (UTC), or raise `quota` in the gateway's \
+         section [shares]"
+    )]
+    Quota {
+        /// The socket.
+        path: PathBuf,
+    },
     /// As many programs are connected, or wait, as may be.
     #[error(
         "the gateway at {path} has as many connections as it may have; end some, and try again"

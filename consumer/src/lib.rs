@@ -272,6 +272,7 @@ impl Consumer {
         match code {
             Code::Latched => ConsumerError::Latched { path },
             Code::Stalled => ConsumerError::Stalled { path },
+            Code::Quota => ConsumerError::Quota { path },
             Code::Busy => ConsumerError::Busy { path },
             Code::Forbidden => ConsumerError::Forbidden { path },
             Code::Malformed | Code::Bytes | Code::Document | Code::Empty => {

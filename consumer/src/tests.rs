@@ -141,6 +141,7 @@ fn every_refusal_has_its_words() {
         (Code::Empty, "too few bytes now; wait longer"),
         (Code::Latched, "qrng clear --gateway"),
         (Code::Stalled, "gets no bytes"),
+        (Code::Quota, "until midnight (UTC)"),
         (Code::Busy, "as many connections"),
         (Code::Forbidden, "add it to the socket's group"),
         (Code::Malformed, "programs of one version"),

@@ -29,11 +29,13 @@ use std::time::Duration;
 
 use nix::sys::eventfd::EventFd;
 
+use crate::shares::{Supply, Users};
+
 use self::bell::Bell;
 pub use self::bell::Rings;
 use self::claim::Fate;
 pub use self::claim::{Claim, MAX_CLAIM, MAX_PIECES, Space, Taken};
-pub use self::queue::{Lane, Queue, Ticket};
+pub use self::queue::{Lane, Queue, Ticket, Turn};
 use self::slab::Slab;
 pub use self::slab::{Memory, SLAB};
 
@@ -120,6 +122,14 @@ impl Buffer {
     /// # Errors
     /// There is no memory left.
     pub fn new(capacity: usize, overflow: Overflow) -> io::Result<Self> {
+        Self::shared(capacity, overflow, Arc::default())
+    }
+
+    /// The same, with `users` among whom it is shared.
+    ///
+    /// # Errors
+    /// As [`Buffer::new`].
+    pub fn shared(capacity: usize, overflow: Overflow, users: Arc<Users>) -> io::Result<Self> {
         let capacity = capacity.max(1);
         let count = resize::slabs_for(capacity);
         let free = (0..count)
@@ -144,7 +154,7 @@ impl Buffer {
         Ok(Self {
             state: Mutex::new(state),
             bell: Bell::default(),
-            queue: Arc::default(),
+            queue: Arc::new(Queue::new(users)),
             latches: AtomicU64::new(0),
             generated: AtomicU64::new(0),
             set: capacity,
@@ -199,8 +209,18 @@ impl Buffer {
     }
 
     /// The order behind [`Buffer::waiting`], for those who keep a list of waiting readers.
-    pub(crate) fn queue(&self) -> Arc<Queue> {
-        self.queue.clone()
+    pub(crate) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    /// What there is to deal out. Of that up to a quarter of the capacity is kept for users who are away for a moment, unless
+    /// the supply is `failing`.
+    pub(crate) fn supply(&self, failing: bool) -> Supply {
+        let state = self.lock();
+        Supply {
+            fill: state.fill(),
+            keep: if failing { 0 } else { state.capacity / 4 },
+        }
     }
 
     /// Copies `bytes` in. What doesn't fit falls to the overflow policy. The caller wipes its own copy, and calls

@@ -1,6 +1,7 @@
 //! The gateway's configuration: TOML and environment, checked whole before anything starts.
 
 mod raw;
+mod shares;
 mod stream;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use crate::health::Testing;
 use crate::kernel::StayAwake;
 use crate::keyring::Loaded;
 use crate::pressure::Giving;
+use crate::shares::SharesConfig;
 use crate::stream::StreamConfig;
 
 use self::raw::{Raw, RawBuffer, RawHealth};
@@ -69,6 +71,8 @@ pub struct Config {
     pub giving: Giving,
     /// What happens to bytes that find the buffer full.
     pub overflow: Overflow,
+    /// How users share scarce bytes, and how many each may have.
+    pub shares: SharesConfig,
     /// Size of the socket's receive buffer in bytes.
     pub receive_buffer: usize,
     /// How verified bytes are tested before they are served.
@@ -136,6 +140,7 @@ impl Config {
             &mut problems,
         );
         let stream = raw.stream.map(|stream| stream.check(&mut problems));
+        let shares = raw.shares.check(&mut problems);
         let paths = [
             ("mount", mount.as_ref()),
             ("state-directory", state_directory.as_ref()),
@@ -243,6 +248,7 @@ impl Config {
                 buffer_size,
                 giving,
                 overflow,
+                shares,
                 receive_buffer,
                 health,
                 confinement: raw.confinement.gateway,

@@ -30,6 +30,7 @@ pub mod keyring;
 pub mod link;
 pub mod pressure;
 pub mod receive;
+pub mod shares;
 pub mod status;
 pub mod stream;
 pub mod tree;
@@ -61,6 +62,7 @@ use crate::kernel::{Handed, LoopEnd, Mount, MountOptions};
 use crate::keyring::Keyring;
 use crate::link::Link;
 use crate::receive::{Output, Receiver, now_us};
+use crate::shares::{QuotaFile, Users};
 use crate::status::{Confined, Status};
 use crate::stream::{Listener, Server, StreamCounters};
 use crate::tree::Tree;
@@ -171,6 +173,7 @@ pub fn run(
         let (giving, buffer) = (config.giving, Arc::clone(&status.buffer));
         supervisor.spawn("pressure", move || pressure::run(&watch, giving, &buffer))?;
     }
+    let ended = Arc::clone(&status);
     supervisor.spawn("watch", move || watch::run(&status, &tree))?;
     let manager = Arc::new(manager);
     supervisor.feed_watchdog(&manager, progress)?;
@@ -197,6 +200,9 @@ pub fn run(
     if let Some(durable) = durable {
         durable.settle();
     }
+    if let Some(quotas) = &ended.quotas {
+        quotas.keep();
+    }
     drop(file);
     if let Some(Err(e)) = mount.map(Mount::stop) {
         error!("{e}");
@@ -211,7 +217,9 @@ fn status(
     keyring: &Arc<Keyring>,
     durable: Option<Arc<Durable>>,
 ) -> anyhow::Result<Status> {
-    let buffer = Buffer::new(config.buffer_size, config.overflow).with_context(|| {
+    let users = Arc::new(Users::new(&config.shares, now_us));
+    let buffer = Buffer::shared(config.buffer_size, config.overflow, Arc::clone(&users));
+    let buffer = buffer.with_context(|| {
         format!(
             "no memory for a buffer of {} bytes; set `buffer.size` lower",
             config.buffer_size
@@ -228,6 +236,7 @@ fn status(
         rates: Arc::default(),
         keyring: Arc::clone(keyring),
         durable,
+        quotas: Some(QuotaFile::open(directory, users)),
         stream: config.stream.is_some().then(Arc::<StreamCounters>::default),
         stall_limit_s: config.stall_limit_s,
         confined: OnceLock::new(),

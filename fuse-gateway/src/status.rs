@@ -16,6 +16,7 @@ use crate::health::{self, ClearRequest, Health};
 use crate::keyring::Keyring;
 use crate::link::{Link, Told};
 use crate::receive::now_us;
+use crate::shares::QuotaFile;
 use crate::stream::StreamCounters;
 use crate::watch::Rates;
 
@@ -38,6 +39,8 @@ pub struct Status {
     pub keyring: Arc<Keyring>,
     /// The restart bound on disk, if there is one.
     pub durable: Option<Arc<Durable>>,
+    /// Where the use of quotas is kept, if it is.
+    pub quotas: Option<QuotaFile>,
     /// What the stream socket has counted, if there is one.
     pub stream: Option<Arc<StreamCounters>>,
     /// After how many seconds of silence waiting reads fail.
@@ -121,6 +124,7 @@ impl Status {
             "last_verified_age_seconds": self.link.age().map(|age| age.as_secs_f64()),
             "confinement": self.confined.get(),
             "stream": self.stream.as_deref().map(StreamCounters::value),
+            "users": self.buffer.queue().users().value(),
             "readers": {
                 "waiting": self.buffer.waiting(),
             },

@@ -35,7 +35,8 @@ use self::admission::{Verdict, admit};
 use self::connection::{Asked, Connection, Waiting};
 pub use self::counters::StreamCounters;
 pub use self::listen::{ListenError, Listener, StreamConfig};
-use crate::buffer::{Lane, Memory, Space, Ticket};
+use crate::buffer::{Lane, MAX_CLAIM, Memory, Space, Ticket, Turn};
+use crate::shares::Supply;
 use crate::tree::Tree;
 
 /// For how long nobody is let in after the kernel has given no descriptor for a connection.
@@ -120,6 +121,7 @@ impl Serving {
                 .iter()
                 .filter_map(Connection::deadline)
                 .chain(closed_until)
+                .chain(self.lapse(&connections, now))
                 .min();
 
             let mut events = vec![PollFd::new(chime.as_fd(), PollFlags::POLLIN)];
@@ -169,7 +171,8 @@ impl Serving {
                     return Err(e);
                 }
             };
-            let mut connection = Connection::new(stream, uid);
+            let user = self.tree.buffer().queue().users().account(uid);
+            let mut connection = Connection::new(stream, uid, user);
             let others: Vec<_> = connections
                 .iter()
                 .map(|other| (other.uid(), other.idle_since()))
@@ -203,7 +206,7 @@ impl Serving {
             Asked::Nothing => {}
             Asked::Delivered(bytes) => self.counters.served_bytes.add(bytes as u64),
             Asked::LeftUnread => self.counters.left_unread.add(1),
-            Asked::GaveUp(ticket) => self.leave_queue(ticket),
+            Asked::GaveUp(ticket) => self.leave_queue(ticket, 0),
             Asked::Malformed(malformed) => {
                 log::debug!("a program at the stream socket was cut off: {malformed}");
                 self.counters.malformed.add(1);
@@ -230,12 +233,25 @@ impl Serving {
         desk: &mut Desk,
     ) {
         let buffer = self.tree.buffer();
+        let queue = buffer.queue();
         if buffer.latched() {
             return self.say(connection, Code::Latched);
         }
+        if connection.user().lacks(least, || queue.users().today()) {
+            return self.say(connection, Code::Quota);
+        }
         let patient = wait != Wait::UpTo(0);
-        // Who came first is served first; who does not wait does not queue either.
-        if (!patient || buffer.waiting() == 0) && self.give(connection, least, most, desk) {
+        let free = queue.is_free();
+        let allowed = if free {
+            MAX_CLAIM
+        } else {
+            queue.pass(connection.user(), least, !patient, self.supply())
+        };
+        if let Some(taken) = self.give(connection, least, most.min(allowed), desk) {
+            // Others who wait are told.
+            if !free && queue.took(connection.user(), taken) {
+                buffer.notify();
+            }
             return;
         }
         if self.tree.stalled() && buffer.fill() == 0 {
@@ -248,7 +264,7 @@ impl Serving {
             Wait::UpTo(ms) => Instant::now().checked_add(Duration::from_millis(ms.into())),
             Wait::ForEver => None,
         };
-        let ticket = buffer.queue().join(Lane::Stream);
+        let ticket = queue.join(connection.user(), Lane::Stream);
         connection.wait(
             Waiting {
                 least,
@@ -259,19 +275,20 @@ impl Serving {
         );
     }
 
-    /// Answers with bytes if there are `least` of them.
+    /// Answers with bytes if there are `least` of them and `most` is no less, and says how many left the buffer.
     fn give<'b>(
         &'b self,
         connection: &mut Connection<'b>,
         least: usize,
         most: usize,
         desk: &mut Desk,
-    ) -> bool {
+    ) -> Option<usize> {
         let (head, body) = desk.room.bytes_mut().split_at_mut(ANSWER_LEN);
         let buffer = self.tree.buffer();
-        let Some(taken) = buffer.take_out(least, &mut body[..most], &mut desk.space) else {
-            return false;
-        };
+        let user = Arc::clone(connection.user());
+        let allowance = user.allow(|| buffer.queue().users().today());
+        let most = most.min(allowance.left());
+        let taken = buffer.take_out(least, &mut body[..most], &mut desk.space)?;
         let len = taken.len();
         let answer = Answer {
             code: Code::Bytes,
@@ -283,39 +300,66 @@ impl Serving {
             self.counters.served_bytes.add(len as u64);
         }
         qrng::wipe(answer);
-        true
+        allowance.took(len);
+        Some(len)
     }
 
     /// Serves those who wait, as long as it is their turn and there are bytes, or tells them that there will be none.
     fn serve_waiting<'b>(&'b self, connections: &mut [Connection<'b>], desk: &mut Desk) {
         let buffer = self.tree.buffer();
+        let waits = |c: &Connection<'_>| c.waiting().map(|waiting| waiting.ticket);
+        if buffer.latched() {
+            for connection in connections.iter_mut() {
+                if let Some(ticket) = waits(connection) {
+                    self.say(connection, Code::Latched);
+                    self.leave_queue(ticket, 0);
+                }
+            }
+        }
         loop {
-            let waiting = connections
-                .iter_mut()
-                .filter(|connection| connection.is_waiting());
-            let Some(connection) = waiting.min_by_key(|c| c.waiting().map(|w| w.ticket)) else {
+            if !connections.iter().any(Connection::is_waiting) {
                 return;
-            };
-            let Some(Waiting {
-                least,
-                most,
+            }
+            let turn = buffer.queue().turn(self.supply());
+            let Some(Turn {
                 ticket,
-            }) = connection.waiting()
+                most: allowed,
+                ..
+            }) = turn
             else {
                 return;
             };
-            if buffer.latched() {
-                self.say(connection, Code::Latched);
-            } else if !buffer.queue().is_first(ticket) {
+            let mut waiting = connections.iter_mut();
+            let Some(connection) = waiting.find(|c| waits(c) == Some(ticket)) else {
                 return;
-            } else if self.give(connection, least, most, desk) {
+            };
+            let Some(Waiting { least, most, .. }) = connection.waiting() else {
+                return;
+            };
+            let user = connection.user();
+            let mut taken = 0;
+            if user.lacks(least, || buffer.queue().users().today()) {
+                self.say(connection, Code::Quota);
+            } else if let Some(len) = self.give(connection, least, most.min(allowed), desk) {
+                taken = len;
             } else if self.tree.stalled() {
                 self.say(connection, Code::Stalled);
             } else {
                 return;
             }
-            self.leave_queue(ticket);
+            self.leave_queue(ticket, taken);
         }
+    }
+
+    fn supply(&self) -> Supply {
+        self.tree.buffer().supply(self.tree.failing())
+    }
+
+    /// When bytes that are kept for others become free for those who wait here.
+    fn lapse(&self, connections: &[Connection<'_>], now: Instant) -> Option<Instant> {
+        let waits = connections.iter().any(Connection::is_waiting);
+        let lapse = self.tree.buffer().queue().lapse().filter(|_| waits)?;
+        now.checked_add(lapse)
     }
 
     /// Ends waits and connections whose time is over.
@@ -326,7 +370,7 @@ impl Serving {
         {
             if let Some(Waiting { ticket, .. }) = connection.waiting() {
                 self.say(connection, Code::Empty);
-                self.leave_queue(ticket);
+                self.leave_queue(ticket, 0);
             } else {
                 connection.close();
                 self.counters.cut_off.add(1);
@@ -361,10 +405,10 @@ impl Serving {
         connection.send(&Answer { code, len: 0 }.frame(), None, last);
     }
 
-    /// Gives up a place, and wakes the files' readers if one of them is the first now.
-    fn leave_queue(&self, ticket: Ticket) {
+    /// Gives up a place after having taken `bytes`, and wakes the files' readers if one of them is the first now.
+    fn leave_queue(&self, ticket: Ticket, bytes: usize) {
         let buffer = self.tree.buffer();
-        if buffer.queue().leave(ticket) {
+        if buffer.queue().leave(ticket, bytes) {
             buffer.alert();
         }
     }

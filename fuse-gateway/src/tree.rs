@@ -34,6 +34,7 @@ use self::generators::{Generators, Root};
 pub use self::nodes::{Attributes, Entry, NODES, Node, ROOT, STREAM_SIZE};
 use self::open::{Open, Opens};
 use crate::buffer::{Buffer, Claim, MAX_CLAIM, MAX_PIECES, Memory, Space};
+use crate::shares::Known;
 
 /// Makes the status document, one JSON object, without a newline at its end.
 pub type StatusSource = Arc<dyn Fn() -> String + Send + Sync>;
@@ -80,7 +81,10 @@ pub enum TreeError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
     /// `deliver` was called.
-    Answered,
+    Answered {
+        /// Bytes that left the buffer for it, whatever became of them.
+        taken: usize,
+    },
     /// There are not enough bytes now: nothing was taken and `deliver` was not called.
     Empty,
 }
@@ -92,6 +96,8 @@ pub struct Desk {
     space: Space,
     text: Option<Memory>,
     generators: Generators,
+    /// The users whom the thread has met last.
+    pub(crate) known: Known,
 }
 
 impl Desk {
@@ -104,6 +110,7 @@ impl Desk {
             space: Space::new()?,
             text: None,
             generators: Generators::new(),
+            known: Known::default(),
         })
     }
 }
@@ -275,7 +282,8 @@ impl Tree {
         Ok(self.entry(inode)?.is_random() && (self.buffer.latched() || empty()))
     }
 
-    /// Reads up to `want` bytes. `deliver` gets the pieces and their length and says whether the reader got them.
+    /// Reads up to `want` bytes, for which it takes up to `most` from the buffer, or nothing if the least that it needs
+    /// is more. `deliver` gets the pieces and their length and says whether the reader got them.
     ///
     /// # Errors
     /// All but [`TreeError::TooManyOpen`].
@@ -284,7 +292,7 @@ impl Tree {
         inode: u64,
         handle: u64,
         offset: u64,
-        want: usize,
+        (want, most): (usize, usize),
         desk: &mut Desk,
         deliver: impl FnOnce(&[IoSlice<'_>], usize) -> bool,
     ) -> Result<Reading, TreeError> {
@@ -293,19 +301,20 @@ impl Tree {
             return Err(TreeError::Latched);
         }
         let reading = match entry.node {
-            Node::Raw => self.read_raw(want, desk, deliver),
-            Node::Random => self.read_random(want, desk, deliver)?,
+            Node::Raw => self.read_raw(want.min(most), desk, deliver),
+            Node::Random => self.read_random(want.min(most), desk, deliver)?,
+            Node::Urandom if handle == FRESH && most < MATERIAL_LEN => Reading::Empty,
             Node::Urandom => self.read_urandom(handle == FRESH, want, desk, deliver)?,
             Node::Readme => {
                 let piece = open::part(README.as_bytes(), offset, want);
                 deliver(&[IoSlice::new(piece)], piece.len());
-                Reading::Answered
+                Reading::Answered { taken: 0 }
             }
             Node::Root | Node::StreamDirectory => return Err(TreeError::IsDirectory),
             Node::Record(_) | Node::Stream(_) | Node::Status => {
                 self.take_over(entry.node, handle, offset)?;
                 self.opens.with(handle, |open| {
-                    open.read(&self.buffer, offset, want, desk, deliver)
+                    open.read(&self.buffer, offset, (want, most), desk, deliver)
                 })??
             }
         };
@@ -371,7 +380,10 @@ impl Tree {
         // An answer must not be found in memory later.
         qrng::wipe(answer);
         filled.map_err(|_| TreeError::NoGenerator)?;
-        Ok(Reading::Answered)
+        // Seeds that all share are nobody's.
+        Ok(Reading::Answered {
+            taken: if fresh { MATERIAL_LEN } else { 0 },
+        })
     }
 
     /// The status document, one JSON object and a newline.
@@ -386,10 +398,11 @@ impl Tree {
 fn deliver_claim(claim: Claim<'_>, deliver: impl FnOnce(&[IoSlice<'_>], usize) -> bool) -> Reading {
     let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
     let count = claim.gather(&mut pieces);
-    if deliver(&pieces[..count], claim.len()) {
+    let taken = claim.len();
+    if deliver(&pieces[..count], taken) {
         claim.delivered();
     }
-    Reading::Answered
+    Reading::Answered { taken }
 }
 
 /// Size and blocks of a text.

@@ -44,6 +44,9 @@ pub fn run(status: &Status, tree: &Tree) -> anyhow::Result<()> {
         if let Some(durable) = &status.durable {
             durable.keep_ahead();
         }
+        if let Some(quotas) = &status.quotas {
+            quotas.keep();
+        }
         tree.set_stalled(status.stalled() || status.source_latched());
         for line in watch.look(status, Instant::now()) {
             match line {
@@ -231,6 +234,7 @@ mod tests {
             rates: Rates::default().into(),
             keyring: Keyring::new(Loaded::default()).into(),
             durable: None,
+            quotas: None,
             stream: None,
             stall_limit_s,
             confined: std::sync::OnceLock::new(),

@@ -66,6 +66,8 @@ kinds! {
     latched: SERVICE_UNAVAILABLE, "latched", "A health test has latched";
     /// The source is silent.
     stalled: SERVICE_UNAVAILABLE, "stalled", "The noise source is silent";
+    /// The gateway's quota for this service is used up.
+    quota: SERVICE_UNAVAILABLE, "quota", "Today's random bytes are used up";
     /// There is no gateway.
     gone: SERVICE_UNAVAILABLE, "no-gateway", "The gateway is not there";
     /// The source of bytes can't be random.
@@ -98,6 +100,11 @@ impl Problem {
                 "the random bytes failed a health test, and none is served until an operator clears that: see `qrng status`",
             )
             .retry_after(60),
+            NoBytes::Quota => Self::quota(
+                "this service has had all bytes that the gateway gives it in a day; try again after midnight (UTC), or have \
+                 `quota` raised in the gateway's section [shares]",
+            )
+            .retry_after(600),
             NoBytes::Gone(what) => Self::gone(format!("{what}; start the gateway")).retry_after(5),
         }
     }

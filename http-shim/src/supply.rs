@@ -24,6 +24,9 @@ pub enum NoBytes {
     /// The gateway refuses: a health test has latched, or its source is silent.
     #[error("the gateway refuses to serve")]
     Refused,
+    /// The gateway has given this service all bytes that it may have today.
+    #[error("this service has had all bytes that the gateway gives it today")]
+    Quota,
     /// There is no gateway.
     #[error("{0}")]
     Gone(String),

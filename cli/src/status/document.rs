@@ -42,6 +42,8 @@ pub struct Gateway {
     pub clock_skew_seconds: Option<f64>,
     /// Who reads.
     pub readers: Readers,
+    /// What each user has had.
+    pub users: Users,
     /// What the gateway's own health tests say; see [`super::health`].
     pub health: Option<Value>,
     /// Alarms, where they are listed by themselves.
@@ -186,6 +188,34 @@ pub struct Source {
 pub struct Readers {
     /// Reads that wait for bytes.
     pub waiting: u64,
+}
+
+/// What users have had since the start.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Users {
+    /// Each of them, those with most bytes first.
+    pub list: Vec<User>,
+}
+
+/// One user.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct User {
+    /// Its number; none: all users who have no account of their own.
+    pub uid: Option<u64>,
+    /// What the configuration calls it.
+    pub name: Option<String>,
+    /// Bytes that it has had.
+    pub bytes: u64,
+    /// Of all users' bytes, in percent.
+    pub percent: f64,
+    /// How often it had to wait.
+    pub waits: u64,
+    /// Its part beside others; 0 in a document that does not say.
+    pub weight: u64,
+    /// Bytes that are left of its quota for today.
+    pub quota_left_bytes: Option<u64>,
 }
 
 /// The collector's document (`status.json` in its runtime directory).

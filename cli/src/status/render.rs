@@ -5,10 +5,13 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Sample;
-use super::document::{Collector, Combining, Confinement, Gateway, KeyFile, Session};
+use super::document::{Collector, Combining, Confinement, Gateway, KeyFile, Session, User};
 use super::health::{self, Lines};
 use super::source;
 use crate::text;
+
+/// Users that are shown, those with most bytes.
+const USERS_SHOWN: usize = 8;
 
 /// Cells of the fill bar.
 const BAR_WIDTH: usize = 30;
@@ -83,6 +86,13 @@ pub fn gateway(mount: &Path, now: &Sample<Gateway>, before: Option<&Sample<Gatew
     }
     lines(&mut out, here(health::lines(it.health.as_ref())));
     lines(&mut out, health::alarms(&it.alarms));
+    for user in it.users.list.iter().take(USERS_SHOWN) {
+        line(&mut out, "user", &user_words(user));
+    }
+    if it.users.list.len() > USERS_SHOWN {
+        let more = it.users.list.len() - USERS_SHOWN;
+        line(&mut out, "users", &format!("{more} more: see --json"));
+    }
     if it.readers.waiting > 0 {
         line(
             &mut out,
@@ -91,6 +101,28 @@ pub fn gateway(mount: &Path, now: &Sample<Gateway>, before: Option<&Sample<Gatew
         );
     }
     out
+}
+
+/// One user: what it has had, what it had to wait for, and what is left for today.
+fn user_words(it: &User) -> String {
+    let name = match (&it.name, it.uid) {
+        (Some(name), _) => name.clone(),
+        (None, Some(uid)) => uid.to_string(),
+        (None, None) => "others".to_owned(),
+    };
+    let mut words = format!(
+        "{name}   {} ({:.1} %)   waited {} times",
+        text::bytes(it.bytes),
+        it.percent,
+        text::count(it.waits)
+    );
+    if it.weight > 1 {
+        let _ = write!(words, "   weight {}", it.weight);
+    }
+    if let Some(left) = it.quota_left_bytes {
+        let _ = write!(words, "   {} left today", text::bytes(left));
+    }
+    words
 }
 
 /// Which processes are not confined, if there are such.

@@ -49,6 +49,29 @@ fn a_serving_gateway_is_told_in_full() {
 }
 
 #[test]
+fn users_are_shown_those_with_most_bytes_first_and_not_all() {
+    let one = r#"{"uid": 1000, "name": null, "bytes": 3000000, "percent": 75.0, "waits": 1234, "weight": 1,
+                  "quota_bytes": null, "quota_left_bytes": null}"#;
+    let other = r#"{"uid": 33, "name": "www-data", "bytes": 1000000, "percent": 25.0, "waits": 0, "weight": 4,
+                    "quota_bytes": 2000000, "quota_left_bytes": 1000000}"#;
+    let list = [vec![one, other], vec![one; 8]].concat().join(",");
+    let now = gateway(&format!(r#"{{"users": {{"list": [{list}]}}}}"#));
+    let text = render::gateway(Path::new("/qrng"), &now, None);
+    for expected in [
+        "user      1000   3.00 MB (75.0 %)   waited 1,234 times\n",
+        "user      www-data   1.00 MB (25.0 %)   waited 0 times   weight 4   1.00 MB left today",
+        "users     2 more: see --json",
+    ] {
+        assert!(
+            text.contains(expected),
+            "{expected:?} is missing in\n{text}"
+        );
+    }
+    let nobody = render::gateway(Path::new("/qrng"), &gateway("{}"), None);
+    assert!(!nobody.contains("user"), "{nobody}");
+}
+
+#[test]
 fn keys_and_their_days_are_shown() {
     let now = gateway(
         r#"{"keys": [

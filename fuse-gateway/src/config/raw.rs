@@ -7,6 +7,7 @@ use qrng_confine::Confinement;
 use qrng_daemon::LogConfig;
 use serde::Deserialize;
 
+use super::shares::RawShares;
 use super::stream::RawStream;
 use crate::kernel::StayAwake;
 
@@ -35,6 +36,8 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) health: RawHealth,
     pub(super) stream: Option<RawStream>,
+    #[serde(default)]
+    pub(super) shares: RawShares,
     #[serde(default)]
     pub(super) confinement: RawConfinement,
     #[serde(default)]

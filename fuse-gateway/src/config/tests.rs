@@ -258,3 +258,68 @@ fn what_is_wrong_with_a_stream_socket_is_told() {
         refused(&format!("keys = [{key:?}]\n{more}"), &environment, &words);
     }
 }
+
+#[test]
+fn users_have_shares_and_quotas_by_name_or_number() {
+    let (_dir, key) = key_file();
+    let environment = Environment::default();
+    let text = |more: &str| format!("keys = [{key:?}]\n{more}");
+    let plain = load(&text(""), &environment).unwrap();
+    assert_eq!(plain.shares, SharesConfig::default());
+    let config = load(
+        &text(
+            "[shares]\nquota = \"1 MiB\"\n[shares.users]\nroot = { weight = 4, quota = \"none\" }\n1234 = { weight = 2 }\n\
+             4321.quota = 5000",
+        ),
+        &environment,
+    )
+    .unwrap();
+    let users = config.shares.users.iter();
+    let users: Vec<_> = users
+        .map(|user| (user.uid, user.weight, user.quota))
+        .collect();
+    assert_eq!(
+        users,
+        [
+            (1234, 2, Some(1 << 20)),
+            (4321, 1, Some(5000)),
+            (0, 4, None)
+        ]
+    );
+    assert_eq!(config.shares.quota, Some(1 << 20));
+}
+
+#[test]
+fn what_is_wrong_with_shares_is_told() {
+    let (_dir, key) = key_file();
+    for (more, words) in [
+        (
+            "[shares]\nquota = \"100\"",
+            ["shares.quota", "1024 or more"],
+        ),
+        ("[shares]\nquota = \"a lot\"", ["shares.quota", "100 MiB"]),
+        ("[shares]\nweight = 3", ["weight", "unknown field"]),
+        (
+            "[shares.users]\n\"no such\" = { weight = 3 }",
+            ["there is no user \"no such\"", "getent passwd"],
+        ),
+        (
+            "[shares.users]\nroot = { weight = 0 }",
+            ["shares.users.root.weight", "1 to 1000"],
+        ),
+        (
+            "[shares.users]\nroot = { quota = \"5\" }",
+            ["shares.users.root.quota", "1024 or more"],
+        ),
+        (
+            "[shares.users]\nroot = {}\n0 = {}",
+            ["shares.users.root", "name each user once"],
+        ),
+    ] {
+        refused(
+            &format!("keys = [{key:?}]\n{more}"),
+            &Environment::default(),
+            &words,
+        );
+    }
+}

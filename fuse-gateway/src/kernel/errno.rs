@@ -19,6 +19,8 @@ pub(super) enum Refusal {
     NoPermission,
     /// No bytes now, and the reader doesn't want to wait.
     WouldBlock,
+    /// The reader's user has had all bytes that it may have today.
+    QuotaSpent,
     /// The waiting reader got a signal.
     Interrupted,
     /// An INTERRUPT for a request that isn't waiting (yet): the kernel sends it again while that request lives.
@@ -68,6 +70,7 @@ impl Refusal {
             Self::ReadOnly => Errno::EROFS,
             Self::NoPermission => Errno::EACCES,
             Self::WouldBlock | Self::InterruptLater => Errno::EAGAIN,
+            Self::QuotaSpent => Errno::EDQUOT,
             Self::Interrupted => Errno::EINTR,
             Self::TooManyWaiting => Errno::ENOBUFS,
             Self::Ending => Errno::ECONNABORTED,

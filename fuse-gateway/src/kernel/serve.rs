@@ -17,7 +17,9 @@ use super::awake::Awake;
 use super::connection::Connection;
 use super::eager::{Eager, LOOK};
 use super::errno::Refusal;
-use super::waiting::{Parked, Waiting};
+use super::waiting::{Ask, Parked, Polls, Waiting};
+use crate::buffer::MAX_CLAIM;
+use crate::shares::Account;
 use crate::tree::{Desk, NODES, Reading, Tree};
 
 /// Reads from this size on, in bytes, are answered without the turn: copying them takes longer than waking a thread.
@@ -61,7 +63,7 @@ impl Shared {
         resumed: bool,
         awake: Awake,
     ) -> Self {
-        let waiting = Waiting::new(tree.buffer().queue());
+        let waiting = Waiting::new(Arc::clone(tree.buffer().queue()));
         Self {
             connection,
             tree,
@@ -141,7 +143,7 @@ impl Shared {
         match request.opcode() {
             Opcode::Read => self.read(request, desk)?,
             Opcode::Interrupt => self.interrupt(request)?,
-            Opcode::Poll => self.poll(request)?,
+            Opcode::Poll => self.poll(request, desk)?,
             Opcode::Lookup => {
                 let entry = self.tree.lookup(request.inode(), request.name()?)?;
                 self.connection
@@ -188,41 +190,69 @@ impl Shared {
         if !read.by_process {
             return Err(Refusal::PageCache);
         }
-        let (unique, inode) = (request.unique(), request.inode());
-        let read_now = Parked {
-            unique,
-            inode,
+        let ask = Ask {
+            unique: request.unique(),
+            inode: request.inode(),
             handle: read.handle,
             offset: read.offset,
             size: read.size,
         };
+        let queue = self.tree.buffer().queue();
+        let user = desk.known.account(queue.users(), request.who().0);
         let patient = read.open_flags & O_NONBLOCK == 0;
-        // Who came first is served first; but what needs no bytes waits for nobody.
-        if !patient || self.waiting.reads() == 0 || self.tree.need(inode, read.handle)? == 0 {
-            match self.serve(&read_now, desk)? {
-                Reading::Answered => return Ok(()),
+        let free = queue.is_free();
+        let most = if free {
+            Some(MAX_CLAIM)
+        } else {
+            self.most(&ask, &user, patient)?
+        };
+        if let Some(most) = most {
+            match self.serve(&ask, &user, most, desk)? {
+                Reading::Answered { taken } => {
+                    self.count(&user, if free { 0 } else { taken });
+                    return Ok(());
+                }
                 Reading::Empty if !patient => return Err(Refusal::WouldBlock),
                 Reading::Empty => {}
             }
+        } else if !patient {
+            return Err(Refusal::WouldBlock);
         }
-        self.park(read_now)
+        self.park(Parked { ask, user })
     }
 
-    /// Answers a read if there are bytes. If the answer reaches nobody its bytes are destroyed.
-    fn serve(&self, read: &Parked, desk: &mut Desk) -> Result<Reading, Refusal> {
+    /// Answers a read of `user` if there are bytes, with `most` of them at the most. If the answer reaches nobody its bytes
+    /// are destroyed.
+    fn serve(
+        &self,
+        ask: &Ask,
+        user: &Account,
+        most: usize,
+        desk: &mut Desk,
+    ) -> Result<Reading, Refusal> {
+        let allowance = user.allow(|| self.today());
+        let left = allowance.left();
+        if allowance.is_limited() && self.tree.need(ask.inode, ask.handle)? > left {
+            return Err(Refusal::QuotaSpent);
+        }
         let deliver =
-            |pieces: &[std::io::IoSlice<'_>], len| self.connection.data(read.unique, pieces, len);
-        Ok(self.tree.read(
-            read.inode,
-            read.handle,
-            read.offset,
-            read.size,
+            |pieces: &[std::io::IoSlice<'_>], len| self.connection.data(ask.unique, pieces, len);
+        let reading = self.tree.read(
+            ask.inode,
+            ask.handle,
+            ask.offset,
+            (ask.size, most.min(left)),
             desk,
             deliver,
-        )?)
+        )?;
+        if let Reading::Answered { taken } = reading {
+            allowance.took(taken);
+        }
+        Ok(reading)
     }
 
     fn park(&self, read: Parked) -> Result<(), Refusal> {
+        let (inode, handle) = (read.ask.inode, read.ask.handle);
         if self.stopping() {
             return match self.after {
                 After::NextRun => Ok(()),
@@ -234,7 +264,7 @@ impl Shared {
         }
         // From here on another thread may answer it. Armed first, looked then: bytes that come between are heard.
         self.tree.buffer().arm();
-        if !matches!(self.tree.ready(read.inode, read.handle), Ok(false)) {
+        if !matches!(self.tree.ready(inode, handle), Ok(false)) {
             self.tree.buffer().notify();
         }
         Ok(())
@@ -250,7 +280,7 @@ impl Shared {
         Ok(())
     }
 
-    fn poll(&self, request: &Request<'_>) -> Result<(), Refusal> {
+    fn poll(&self, request: &Request<'_>, desk: &mut Desk) -> Result<(), Refusal> {
         let poll = request.poll()?;
         let inode = request.inode();
         if self.owes_wakes.swap(false, Ordering::SeqCst) {
@@ -258,20 +288,31 @@ impl Shared {
             let first = poll.kernel_handle.saturating_sub(EARLIER_FILES);
             (first..poll.kernel_handle).for_each(|file| self.connection.notify_poll(file));
         }
-        let mut ready = self.tree.ready(inode, poll.handle)?;
+        let users = self.tree.buffer().queue().users();
+        let user = desk.known.account(users, request.who().0);
+        let mut ready = self.ready(inode, poll.handle, &user)?;
         if !ready && poll.notify {
-            self.waiting
-                .watch(poll.kernel_handle)
-                .into_iter()
-                .for_each(|file| self.connection.notify_poll(file));
+            self.wake(&self.waiting.watch(poll.kernel_handle, &user));
             self.tree.buffer().arm();
-            ready = self.tree.ready(inode, poll.handle)?;
+            ready = self.ready(inode, poll.handle, &user)?;
         }
+        let spent = user.lacks(self.tree.need(inode, poll.handle)?, || self.today());
         let readable = if ready { POLLIN | POLLRDNORM } else { 0 };
-        let failed = if self.tree.fails(inode)? { POLLERR } else { 0 };
+        let failed = if spent || self.tree.fails(inode)? {
+            POLLERR
+        } else {
+            0
+        };
         self.connection
             .body(request.unique(), &abi::poll_out((readable | failed) as u32));
         Ok(())
+    }
+
+    /// Wakes pollers.
+    fn wake(&self, polls: &Polls) {
+        polls
+            .keys()
+            .for_each(|&file| self.connection.notify_poll(file));
     }
 
     fn open(&self, request: &Request<'_>) -> Result<(), Refusal> {
@@ -363,21 +404,25 @@ impl Shared {
                 buffer.arm();
             }
             if buffer.fill() > 0 || self.tree.failing() {
-                self.waiting
-                    .watched()
-                    .into_iter()
-                    .for_each(|file| self.connection.notify_poll(file));
+                let polls = self.waiting.watched();
+                // They are on their way: their parts are kept for them.
+                if !buffer.queue().is_free() {
+                    polls.values().for_each(|user| buffer.queue().wants(user));
+                }
+                self.wake(&polls);
             }
             self.serve_reads(desk);
             pulse.waits();
-            buffer.wait(rings, None);
+            let lapse = (!self.waiting.is_empty()).then(|| buffer.queue().lapse());
+            buffer.wait(rings, lapse.flatten());
         }
         if self.after == After::NextRun {
             return;
         }
-        while let Some(placed) = self.waiting.first() {
-            self.connection.refuse(placed.read.unique, Refusal::Ending);
-            self.tell(self.waiting.served(placed));
+        while let Some(placed) = self.waiting.any() {
+            self.connection
+                .refuse(placed.read.ask.unique, Refusal::Ending);
+            self.tell(self.waiting.served(&placed, 0));
         }
     }
 
@@ -389,18 +434,17 @@ impl Shared {
     }
 
     fn serve_reads(&self, desk: &mut Desk) {
-        while let Some(placed) = self.waiting.first() {
-            if !self.waiting.is_its_turn(&placed) {
-                return self.waiting.put_back(placed);
-            }
-            match self.serve(&placed.read, desk) {
-                Ok(Reading::Answered) => {}
+        while let Some((placed, most)) = self.waiting.turn(self.supply()) {
+            let Parked { ask, user } = &placed.read;
+            let taken = match self.serve(ask, user, most, desk) {
+                Ok(Reading::Answered { taken }) => taken,
                 Ok(Reading::Empty) => return self.waiting.put_back(placed),
                 Err(refusal) => {
-                    self.connection.refuse(placed.read.unique, refusal);
+                    self.connection.refuse(ask.unique, refusal);
+                    0
                 }
-            }
-            self.tell(self.waiting.served(placed));
+            };
+            self.tell(self.waiting.served(&placed, taken));
         }
     }
 }
@@ -411,5 +455,6 @@ fn is_long(request: &Request<'_>) -> bool {
         && request.read().is_ok_and(|read| read.size >= LONG_READ)
 }
 
+mod parts;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -11,6 +12,7 @@ use nix::unistd;
 use qrng::stream::{Malformed, REQUEST_LEN, Request};
 
 use crate::buffer::{Memory, Taken, Ticket};
+use crate::shares::Account;
 
 /// How long a program may say nothing between an answer and its next request.
 const IDLE_LIMIT: Duration = Duration::from_secs(300);
@@ -68,6 +70,7 @@ pub(super) enum Asked {
 pub(super) struct Connection<'b> {
     stream: UnixStream,
     uid: u32,
+    user: Arc<Account>,
     request: [u8; REQUEST_LEN],
     have: usize,
     state: State<'b>,
@@ -76,12 +79,13 @@ pub(super) struct Connection<'b> {
 }
 
 impl<'b> Connection<'b> {
-    /// A connection over `stream`, which does not block, of the user `uid`.
-    pub(super) fn new(stream: UnixStream, uid: u32) -> Self {
+    /// A connection over `stream`, which does not block, of the user `uid` with the account `user`.
+    pub(super) fn new(stream: UnixStream, uid: u32, user: Arc<Account>) -> Self {
         let now = Instant::now();
         Self {
             stream,
             uid,
+            user,
             request: [0; REQUEST_LEN],
             have: 0,
             state: State::Reading,
@@ -92,6 +96,10 @@ impl<'b> Connection<'b> {
 
     pub(super) fn uid(&self) -> u32 {
         self.uid
+    }
+
+    pub(super) fn user(&self) -> &Arc<Account> {
+        &self.user
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -109,21 +109,24 @@ impl Open {
         &mut self,
         buffer: &Buffer,
         offset: u64,
-        want: usize,
+        (want, most): (usize, usize),
         desk: &mut Desk,
         deliver: impl FnOnce(&[IoSlice<'_>], usize) -> bool,
     ) -> Result<Reading, TreeError> {
+        if most < self.need() {
+            return Ok(Reading::Empty);
+        }
         match self {
             Self::Record(record, line) => Ok(read_record(
                 *record, line, buffer, offset, want, desk, deliver,
             )),
             Self::Stream(record, line, had) => {
-                read_stream(*record, line, had, buffer, want, desk, deliver)
+                read_stream(*record, line, had, buffer, (want, most), desk, deliver)
             }
             Self::Document(text) => {
                 let piece = part(text.as_bytes(), offset, want);
                 deliver(&[IoSlice::new(piece)], piece.len());
-                Ok(Reading::Answered)
+                Ok(Reading::Answered { taken: 0 })
             }
         }
     }
@@ -167,11 +170,13 @@ fn read_record(
         } else {
             line.set(&[]);
         }
-        return Reading::Answered;
+        return Reading::Answered {
+            taken: record.random_len(),
+        };
     }
     let piece = part(line.get(), offset, want);
     deliver(&[IoSlice::new(piece)], piece.len());
-    Reading::Answered
+    Reading::Answered { taken: 0 }
 }
 
 fn read_stream(
@@ -179,13 +184,14 @@ fn read_stream(
     line: &mut Line,
     had: &mut usize,
     buffer: &Buffer,
-    want: usize,
+    (want, most): (usize, usize),
     desk: &mut Desk,
     deliver: impl FnOnce(&[IoSlice<'_>], usize) -> bool,
 ) -> Result<Reading, TreeError> {
     let want = want.min(MAX_CLAIM);
     let lines = (*had + want).saturating_sub(line.len);
     let lines = lines.div_ceil(record.line_len());
+    let lines = lines.min(most / record.random_len());
     let text = room_for_text(&mut desk.text)?;
     let claim = buffer.claim_units(record.random_len(), lines, &mut desk.space);
     if claim.is_none() && line.len == 0 {
@@ -197,6 +203,7 @@ fn read_stream(
             claim.write_records(record, &mut text[line.len..])
         });
     let end = len.min(*had + want);
+    let taken = claim.as_ref().map_or(0, Claim::len);
     if deliver(&[IoSlice::new(&text[*had..end])], end - *had) {
         *had = 0;
         line.set(&text[end..len]);
@@ -207,7 +214,7 @@ fn read_stream(
         line.set(&[]);
     }
     wipe(&mut text[..len]);
-    Ok(Reading::Answered)
+    Ok(Reading::Answered { taken })
 }
 
 /// The open files that have a state.

@@ -27,15 +27,22 @@ fn read(
 ) -> Result<Option<Vec<u8>>, TreeError> {
     let mut got = None;
     let mut desk = Desk::new().unwrap();
-    tree.read(inode, handle, offset, want, &mut desk, |pieces, len| {
-        let bytes: Vec<u8> = pieces
-            .iter()
-            .flat_map(|piece| piece.iter().copied())
-            .collect();
-        assert_eq!(bytes.len(), len);
-        got = Some(bytes);
-        true
-    })
+    tree.read(
+        inode,
+        handle,
+        offset,
+        (want, MAX_CLAIM),
+        &mut desk,
+        |pieces, len| {
+            let bytes: Vec<u8> = pieces
+                .iter()
+                .flat_map(|piece| piece.iter().copied())
+                .collect();
+            assert_eq!(bytes.len(), len);
+            got = Some(bytes);
+            true
+        },
+    )
     .map(|reading| {
         assert_eq!(got.is_none(), reading == Reading::Empty);
         got
@@ -102,7 +109,7 @@ fn a_record_that_reached_nobody_is_destroyed() {
     tree.buffer().push(&[1; 16]);
     tree.buffer().push(&[2; 16]);
     let mut desk = Desk::new().unwrap();
-    tree.read(uuid, handle, 0, 37, &mut desk, |_, _| false)
+    tree.read(uuid, handle, 0, (37, MAX_CLAIM), &mut desk, |_, _| false)
         .unwrap();
     assert_eq!(tree.buffer().counts().destroyed, 16);
     let line = read(&tree, uuid, handle, 0, 37).unwrap().unwrap();

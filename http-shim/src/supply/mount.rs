@@ -81,6 +81,9 @@ impl Supply for Mount {
                 Err(e) if e.raw_os_error() == Some(Errno::EIO as i32) => {
                     return Err(NoBytes::Refused);
                 }
+                Err(e) if e.raw_os_error() == Some(Errno::EDQUOT as i32) => {
+                    return Err(NoBytes::Quota);
+                }
                 Err(e) => return Err(self.gone(&e)),
             }
         }

@@ -39,6 +39,7 @@ impl Supply for Stream {
         taken.map_err(|e| match e {
             ConsumerError::Empty { .. } => NoBytes::Empty,
             ConsumerError::Latched { .. } | ConsumerError::Stalled { .. } => NoBytes::Refused,
+            ConsumerError::Quota { .. } => NoBytes::Quota,
             other => NoBytes::Gone(other.to_string()),
         })
     }

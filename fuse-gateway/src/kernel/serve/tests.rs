@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::buffer::{Buffer, Overflow};
 use crate::kernel::StayAwake;
+use crate::shares::{QUANTUM, SharesConfig, Users};
 
 const RAW: u64 = 3;
 const HEX: u64 = 4;
@@ -23,12 +24,18 @@ struct Kernel {
 type Answer = (u64, i32, Vec<u8>);
 
 fn request(opcode: u32, unique: u64, inode: u64, body: &[u8]) -> Vec<u8> {
+    request_of(0, opcode, unique, inode, body)
+}
+
+/// The same of the user `uid`.
+fn request_of(uid: u32, opcode: u32, unique: u64, inode: u64, body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.extend((40 + body.len() as u32).to_ne_bytes());
     bytes.extend(opcode.to_ne_bytes());
     bytes.extend(unique.to_ne_bytes());
     bytes.extend(inode.to_ne_bytes());
-    bytes.extend([0; 16]);
+    bytes.extend(uid.to_ne_bytes());
+    bytes.extend([0; 12]);
     bytes.extend(body);
     bytes
 }
@@ -45,8 +52,20 @@ fn read_body(handle: u64, size: u32, read_flags: u32, open_flags: i32) -> Vec<u8
     body
 }
 
+fn poll_body(kernel_handle: u64) -> Vec<u8> {
+    [0u64, kernel_handle]
+        .into_iter()
+        .flat_map(u64::to_ne_bytes)
+        .chain([1, 0, 0, 0, 1, 0, 0, 0])
+        .collect()
+}
+
 impl Kernel {
     fn new() -> Self {
+        Self::shared(&SharesConfig::default())
+    }
+
+    fn shared(shares: &SharesConfig) -> Self {
         let (socket, theirs) = UnixDatagram::pair().unwrap();
         socket
             .set_read_timeout(Some(Duration::from_secs(30)))
@@ -59,7 +78,8 @@ impl Kernel {
             .collect();
         socket.send(&request(26, 2, 0, &init)).unwrap();
         let connection = Connection::begin(OwnedFd::from(theirs), fuser::SessionACL::All);
-        let buffer = Arc::new(Buffer::new(1 << 20, Overflow::Discard).unwrap());
+        let users = Arc::new(Users::new(shares, || 86_400_000_000));
+        let buffer = Arc::new(Buffer::shared(1 << 20, Overflow::Discard, users).unwrap());
         let tree = Arc::new(Tree::new(
             buffer,
             Arc::new(|| "{}".to_owned()),
@@ -243,12 +263,7 @@ fn an_interrupt_ends_a_waiting_read_and_is_put_off_for_others() {
 #[test]
 fn the_parked_thread_serves_in_order_and_wakes_pollers() {
     let mut kernel = Kernel::new();
-    let poll_body: Vec<u8> = [0u64, 0x77]
-        .into_iter()
-        .flat_map(u64::to_ne_bytes)
-        .chain([1, 0, 0, 0, 1, 0, 0, 0])
-        .collect();
-    kernel.send(&request(40, 8, RAW, &poll_body));
+    kernel.send(&request(40, 8, RAW, &poll_body(0x77)));
     assert_eq!(kernel.answer(), Some((8, 0, vec![0; 8])), "not ready");
     for unique in [10, 12] {
         kernel.send(&request(15, unique, RAW, &read_body(0, 4, LOCKOWNER, 0)));
@@ -279,6 +294,123 @@ fn the_parked_thread_serves_in_order_and_wakes_pollers() {
         Some((16, Errno::ECONNABORTED as i32, Vec::new()))
     );
     thread.join().unwrap();
+}
+
+/// Lets the thread `parked` serve until the test has looked, and ends it.
+fn with_parked(kernel: &mut Kernel, with: impl FnOnce(&mut Kernel)) {
+    let shared = kernel.shared.clone();
+    let thread = std::thread::spawn(move || {
+        let pulse = qrng_daemon::Progress::default().stage("parked");
+        shared.serve_waiting(&mut Desk::new().unwrap(), &pulse)
+    });
+    with(kernel);
+    kernel.shared.stopping.store(true, Ordering::SeqCst);
+    kernel.shared.tree.buffer().alert();
+    thread.join().unwrap();
+}
+
+#[test]
+fn those_who_wait_are_served_by_user_and_in_quanta() {
+    let mut kernel = Kernel::new();
+    let body = read_body(0, 1 << 20, LOCKOWNER, 0);
+    for unique in [10, 12, 14] {
+        kernel.send(&request_of(1000, 15, unique, RAW, &body));
+    }
+    let small = read_body(0, 32, LOCKOWNER, 0);
+    kernel.send(&request_of(2000, 15, 16, RAW, &small));
+    with_parked(&mut kernel, |kernel| {
+        kernel.feed(QUANTUM + 40);
+        let (unique, _, bytes) = kernel.answer().unwrap();
+        assert_eq!((unique, bytes.len()), (10, QUANTUM));
+        let (unique, _, bytes) = kernel.answer().unwrap();
+        assert_eq!(
+            (unique, bytes.len()),
+            (16, 32),
+            "before the greedy one's next"
+        );
+        // What is left is kept for user 2000, who is behind, and who will not wait gets none of it.
+        let impatient = read_body(0, 32, LOCKOWNER, O_NONBLOCK);
+        kernel.send(&request_of(1000, 15, 18, RAW, &impatient));
+        assert_eq!(
+            kernel.answer(),
+            Some((18, Errno::EAGAIN as i32, Vec::new()))
+        );
+        kernel.send(&request_of(1000, 40, 20, RAW, &poll_body(0x77)));
+        assert_eq!(
+            kernel.answer(),
+            Some((20, 0, vec![0; 8])),
+            "not ready for it"
+        );
+        kernel.send(&request_of(2000, 40, 22, RAW, &poll_body(0x78)));
+        let ready = (POLLIN | POLLRDNORM) as u32;
+        let (_, _, events) = kernel.answer().unwrap();
+        assert_eq!(events[..4], ready.to_ne_bytes());
+        kernel.send(&request_of(2000, 15, 24, RAW, &impatient));
+        assert_eq!(kernel.answer(), Some((24, 0, vec![0x5a; 8])));
+    });
+    let users = kernel.shared.tree.buffer().queue().users();
+    assert_eq!(users.account(1000).bytes(), QUANTUM as u64);
+    assert_eq!(users.account(2000).bytes(), 40);
+    assert_eq!(users.account(1000).waits(), 3);
+}
+
+#[test]
+fn a_spent_quota_is_edquot_however_one_reads() {
+    let mut kernel = Kernel::shared(&SharesConfig {
+        quota: Some(100),
+        users: Vec::new(),
+    });
+    let edquot = |unique| Some((unique, Errno::EDQUOT as i32, Vec::new()));
+    kernel.feed(1000);
+    let read = |size, flags| read_body(0, size, LOCKOWNER, flags);
+    kernel.send(&request_of(7, 15, 10, RAW, &read(90, 0)));
+    assert_eq!(kernel.answer().unwrap().2.len(), 90);
+    let hex = kernel.shared.tree.open(HEX, false).unwrap();
+    let record = read_body(hex, 100, LOCKOWNER, 0);
+    kernel.send(&request_of(7, 15, 12, HEX, &record));
+    assert_eq!(kernel.answer(), edquot(12), "a record takes 32");
+    kernel.send(&request_of(7, 15, 14, RAW, &read(90, 0)));
+    assert_eq!(kernel.answer().unwrap().2.len(), 10, "the rest");
+    for flags in [0, O_NONBLOCK] {
+        kernel.send(&request_of(7, 15, 16, RAW, &read(1, flags)));
+        assert_eq!(kernel.answer(), edquot(16));
+    }
+    kernel.send(&request_of(7, 40, 18, RAW, &poll_body(0x77)));
+    let (_, _, events) = kernel.answer().unwrap();
+    let failed = (POLLIN | POLLRDNORM | POLLERR) as u32;
+    assert_eq!(events[..4], failed.to_ne_bytes());
+    // What takes no bytes goes on, and so do others.
+    let status = kernel.shared.tree.open(7, false).unwrap();
+    let document = read_body(status, 100, LOCKOWNER, 0);
+    kernel.send(&request_of(7, 15, 20, 7, &document));
+    assert_eq!(kernel.answer().unwrap().2, b"{}\n");
+    kernel.send(&request_of(8, 15, 22, RAW, &read(50, 0)));
+    assert_eq!(kernel.answer().unwrap().2.len(), 50);
+    assert_eq!(kernel.shared.tree.buffer().counts().served, 150);
+}
+
+#[test]
+fn who_waits_while_its_quota_ends_is_told() {
+    let mut kernel = Kernel::shared(&SharesConfig {
+        quota: Some(100),
+        users: Vec::new(),
+    });
+    let read = read_body(0, 100, LOCKOWNER, 0);
+    for unique in [10, 12] {
+        kernel.send(&request_of(7, 15, unique, RAW, &read));
+    }
+    kernel.send(&request_of(8, 15, 14, RAW, &read));
+    with_parked(&mut kernel, |kernel| {
+        kernel.feed(100);
+        let (unique, _, bytes) = kernel.answer().unwrap();
+        assert_eq!((unique, bytes.len()), (10, 100));
+        assert_eq!(
+            kernel.answer(),
+            Some((12, Errno::EDQUOT as i32, Vec::new()))
+        );
+        kernel.feed(100);
+        assert_eq!(kernel.answer().unwrap().0, 14);
+    });
 }
 
 #[test]

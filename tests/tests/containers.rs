@@ -282,3 +282,16 @@ fn an_nspawn_container_sees_the_mount_come_and_come_again() {
         (Found::Bytes, Found::Bytes)
     );
 }
+
+#[test]
+fn a_file_system_that_permitted_idmapped_mounts_would_not_be_told_who_reads() {
+    need_root!();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/allow_idmap.py");
+    let mut python = Command::new("python3");
+    let told = must(python.arg(script).arg(directory.path()));
+    if told == "0 0\n" {
+        skip!("this kernel has no FUSE_ALLOW_IDMAP (Linux 6.12 has)");
+    }
+    assert_eq!(told, format!("0 {}\n", u32::MAX));
+}

@@ -4,7 +4,7 @@
 //! may be a train of equal datagrams that the kernel joined (UDP_GRO).
 
 use std::io::{self, IoSliceMut};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use log::{info, warn};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, MultiHeaders, recvmmsg, setsockopt, sockopt,
+    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, setsockopt, sockopt,
 };
 
 use qrng::session::ROW;
@@ -84,6 +84,17 @@ pub struct Output {
     pub buffer: Arc<Buffer>,
 }
 
+/// What one message is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Train {
+    /// Its bytes.
+    length: usize,
+    /// The length of the datagrams that it is made of; 0 where there is no message.
+    segment: usize,
+    /// Whether this host has sent it.
+    local: bool,
+}
+
 /// The receiving thread's state.
 pub struct Receiver {
     socket: UdpSocket,
@@ -95,6 +106,8 @@ pub struct Receiver {
     /// When the keys were looked at.
     looked: Option<Instant>,
     pulse: Pulse,
+    /// The address of this host that is listened on, if it is one.
+    address: Option<IpAddr>,
     /// The kernel's drop counter at the last look: it counts from the socket's start and wraps.
     dropped: u32,
 }
@@ -110,7 +123,10 @@ impl Receiver {
         keyring: Arc<Keyring>,
         pulse: Pulse,
     ) -> Self {
+        let address = socket.local_addr().ok().map(|own| own.ip());
+        let address = address.filter(|own| !own.is_unspecified());
         Self {
+            address,
             socket,
             admit,
             bound,
@@ -138,9 +154,16 @@ impl Receiver {
             };
             self.pulse.works();
             let (now_us, now) = (now_us(), Instant::now());
-            for (message, (length, segment)) in memory.chunks_mut(MESSAGE).zip(trains) {
+            for (message, train) in memory.chunks_mut(MESSAGE).zip(trains) {
+                let Train {
+                    length, segment, ..
+                } = train;
                 if segment == 0 {
                     continue;
+                }
+                if train.local {
+                    let datagrams = length.div_ceil(segment).max(1) as u64;
+                    self.link.counters.from_this_host.add(datagrams);
                 }
                 for row in message[..length].chunks_mut(ROW * segment) {
                     let row = self.admit.look_at(row.chunks_mut(segment), now_us);
@@ -178,18 +201,19 @@ impl Receiver {
         }
     }
 
-    /// Waits for messages, for a while; answers each one's length and the length of the datagrams it is made
-    /// of, 0 and 0 where there was none.
-    fn receive(&mut self, memory: &mut [u8]) -> Result<[(usize, usize); BATCH], Errno> {
+    /// Waits for messages, for a while.
+    fn receive(&mut self, memory: &mut [u8]) -> Result<[Train; BATCH], Errno> {
         // The headers are made anew each time: nix does not restore the room for control
         // messages that the kernel shortened in the last call.
-        let mut headers =
-            MultiHeaders::<()>::preallocate(BATCH, Some(nix::cmsg_space!([u32; 1], [i32; 1])));
+        let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(
+            BATCH,
+            Some(nix::cmsg_space!([u32; 1], [i32; 1])),
+        );
         let mut slices: Vec<[IoSliceMut<'_>; 1]> = memory
             .chunks_mut(MESSAGE)
             .map(|m| [IoSliceMut::new(m)])
             .collect();
-        let mut trains = [(0, 0); BATCH];
+        let mut trains = [Train::default(); BATCH];
         let mut dropped = self.dropped;
         let received = recvmmsg(
             self.socket.as_raw_fd(),
@@ -212,14 +236,17 @@ impl Receiver {
                 }
             }
             // An empty datagram is a datagram too, and is counted as one that is too short.
-            *train = (
-                message.bytes,
-                if segment == 0 {
+            *train = Train {
+                length: message.bytes,
+                segment: if segment == 0 {
                     message.bytes.max(1)
                 } else {
                     segment
                 },
-            );
+                local: message
+                    .address
+                    .is_some_and(|from| is_local(&from, self.address)),
+            };
             if message.bytes == 0 {
                 self.link.counters.datagrams.add(1);
                 self.link.counters.reject(Reject::Length);
@@ -271,9 +298,40 @@ impl Receiver {
     }
 }
 
+/// Whether this host has sent what comes from `from`: its own addresses are not routed to it from elsewhere.
+fn is_local(from: &SockaddrStorage, own: Option<IpAddr>) -> bool {
+    let v4 = from.as_sockaddr_in().map(|from| IpAddr::V4(from.ip()));
+    let v6 = from.as_sockaddr_in6().map(|from| IpAddr::V6(from.ip()));
+    let from = v4.or(v6).map(|from| from.to_canonical());
+    from.is_some_and(|from| from.is_loopback() || Some(from) == own)
+}
+
 /// Microseconds since the Unix epoch; 0 for a clock before it.
 pub fn now_us() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_host_sends_is_told_from_what_others_send() {
+        let storage = |text: &str| SockaddrStorage::from(text.parse::<SocketAddr>().unwrap());
+        let own = "192.0.2.7".parse().ok();
+        for (from, own, local) in [
+            ("127.0.0.1:9", None, true),
+            ("127.1.2.3:9", own, true),
+            ("[::1]:9", None, true),
+            ("[::ffff:127.0.0.1]:9", None, true),
+            ("192.0.2.7:9", own, true),
+            ("192.0.2.7:9", None, false),
+            ("192.0.2.8:9", own, false),
+            ("[2001:db8::1]:9", own, false),
+        ] {
+            assert_eq!(is_local(&storage(from), own), local, "{from}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 
 pub mod adapter;
 pub mod broken;
+pub mod browser;
 pub mod chain;
 pub mod confined;
 pub mod container;
@@ -21,6 +22,7 @@ pub mod netns;
 pub mod numbered;
 pub mod podman;
 pub mod processes;
+pub mod pushed;
 pub mod python;
 pub mod relay;
 pub mod runs;

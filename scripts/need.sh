@@ -33,6 +33,8 @@ package_of() {
         node) echo nodejs ;;
         # 81 MB to fetch, 464 MB on the disk.
         go) echo golang-go ;;
+        # What programs that use libcurl are built with.
+        curl-config) echo libcurl4-openssl-dev ;;
         *) echo "$1" ;;
     esac
 }

@@ -20,6 +20,7 @@
 //! |---|---|
 //! | [`keys`] | key files, key ids |
 //! | [`packet`] | the bytes of both datagrams, and the one checked door for them |
+//! | [`push`] | packets as the body of an HTTP request |
 //! | [`session`] | HPKE session, ratchet, sealing and opening |
 //! | [`replay`] | which sequence numbers were seen |
 //! | [`report`] | kinds of noise source, the collector's report |
@@ -42,6 +43,7 @@ pub mod health;
 pub mod keys;
 mod mac;
 pub mod packet;
+pub mod push;
 pub mod record;
 pub mod replay;
 pub mod report;

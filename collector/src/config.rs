@@ -22,6 +22,7 @@ mod gateways;
 mod health;
 mod pci;
 mod pcie;
+mod push;
 mod raw;
 mod sending;
 mod sources;
@@ -32,6 +33,7 @@ pub use appliance::URLS_VARIABLE;
 pub use combining::CombineConfig;
 pub use conditioning::Conditioning;
 pub use confinement::{Confinement, ConfinementConfig};
+pub use push::{PushConfig, URL_VARIABLE};
 pub use raw::Raw;
 pub use sending::SendConfig;
 pub use sources::SourceConfig;
@@ -51,12 +53,12 @@ pub struct Config {
     pub gateways: Vec<Gateway>,
     /// How to send.
     pub send: SendConfig,
-    /// Which of the two processes are confined.
+    /// Which of the processes are confined.
     pub confinement: ConfinementConfig,
 }
 
-/// Has key files looked at by the sender, because the reader never sees a key.
-pub type KeyCheck<'k> = &'k dyn Fn(&[PathBuf]) -> anyhow::Result<Checked>;
+/// Has key files looked at by the sender, because the reader never sees a key: those of links, and those with which gateways are pushed to.
+pub type KeyCheck<'k> = &'k dyn Fn(&[PathBuf], &[PathBuf]) -> anyhow::Result<Checked>;
 
 /// What reads a noise source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,15 +99,68 @@ pub enum Driver {
 pub struct Gateway {
     /// Its name in status and log.
     pub name: String,
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// How it is reached.
+    pub reach: Reach,
     /// The file with the key shared with it.
     pub key: PathBuf,
     /// That key's id.
     pub key_id: String,
 }
 
+/// How a gateway is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// By datagrams to where it listens, one way.
+    Udp(SocketAddr),
+    /// By HTTPS.
+    Push(PushConfig),
+}
+
+impl Gateway {
+    /// Where datagrams are sent; none if it is pushed to.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self.reach {
+            Reach::Udp(address) => Some(address),
+            Reach::Push(_) => None,
+        }
+    }
+
+    /// How it is pushed to; none if datagrams are sent.
+    pub fn push(&self) -> Option<&PushConfig> {
+        match &self.reach {
+            Reach::Udp(_) => None,
+            Reach::Push(push) => Some(push),
+        }
+    }
+
+    /// Where it is, in words.
+    pub fn place(&self) -> String {
+        match &self.reach {
+            Reach::Udp(address) => address.to_string(),
+            Reach::Push(push) => push.address.to_string(),
+        }
+    }
+
+    /// What an operator should know of how it is reached.
+    pub fn warning(&self) -> Option<String> {
+        self.push().map(|push| {
+            format!(
+                "gateway {}: PACKETS ARE PUSHED TO {}: these connections are a way back to this host \
+                 (docs/threat-model.md); send datagrams where the network lets them pass",
+                self.name, push.address
+            )
+        })
+    }
+}
+
 impl Config {
+    /// The gateways that are pushed to, in their order.
+    pub fn pushed(&self) -> impl Iterator<Item = (&Gateway, &PushConfig)> {
+        self.gateways
+            .iter()
+            .filter_map(|gateway| Some((gateway, gateway.push()?)))
+    }
+
     /// Reads and checks the configuration in `file`, and with `keys` the key files that it names.
     /// Relative paths in it are relative to the file's directory.
     ///
@@ -143,14 +198,20 @@ pub struct Given<'f> {
 pub struct Environment {
     /// `QRNG_APPLIANCE_URLS`: replaces `urls` of the source that asks appliances.
     pub appliance_urls: Option<String>,
+    /// `QRNG_GATEWAY_PUSH_URL`: replaces `url` of the gateway that is pushed to.
+    pub push_url: Option<String>,
 }
 
 impl Environment {
     /// Reads the process's environment. What is no text is kept as far as it is, to be refused.
     pub fn read() -> Self {
-        let urls = env::var_os(URLS_VARIABLE).filter(|value| !value.is_empty());
+        let get = |name| {
+            let value = env::var_os(name).filter(|value| !value.is_empty())?;
+            Some(value.to_string_lossy().into_owned())
+        };
         Self {
-            appliance_urls: urls.map(|value| value.to_string_lossy().into_owned()),
+            appliance_urls: get(URLS_VARIABLE),
+            push_url: get(URL_VARIABLE),
         }
     }
 }
@@ -169,6 +230,9 @@ impl TryFrom<Given<'_>> for Config {
         // What could not be understood has a default here, which is not used: `finish` fails then.
         if let Some(urls) = &environment.appliance_urls {
             appliance::override_urls(&mut problems, &mut raw.source, urls);
+        }
+        if let Some(url) = &environment.push_url {
+            push::override_url(&mut problems, &mut raw.gateway, url);
         }
         let wanted = raw.source.len();
         let sources = sources::check(&mut problems, file, raw.source);

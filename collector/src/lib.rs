@@ -1,4 +1,4 @@
-//! The collector: reads a quantum noise source and pushes sealed packets one way over UDP.
+//! The collector: reads a quantum noise source and sends sealed packets one way over UDP, or pushes them by HTTPS where it must.
 //!
 //! ```text
 //!  reader                                        │ sender
@@ -30,7 +30,9 @@
 //! | sender | seal | [`sender`], [`seal`] | numbers, encrypts, signs; pure |
 //! | | send | [`send`], [`pace`] | paces, and moves batches to the socket |
 //! | | count | [`counters`] | tells the reader what was sent |
-//! | both | | [`pipe`], [`messages`] | what they tell each other |
+//! | | | [`handoff`] | sealed packets to the pusher, if there is one |
+//! | pusher | take, push, count | [`pusher`] | brings sealed packets to gateways by HTTPS |
+//! | all | | [`pipe`], [`messages`] | what they tell each other |
 //! | | | [`confine`] | what each is kept from |
 //!
 //! [`pipeline`] joins the reader's stages. Sessions take their epochs from [`epoch`].
@@ -53,6 +55,7 @@ pub mod confine;
 pub mod counters;
 pub mod epoch;
 pub mod feed;
+pub mod handoff;
 pub mod latch;
 pub mod latched;
 pub mod launch;
@@ -61,6 +64,7 @@ pub mod pace;
 pub mod packing;
 pub mod pipe;
 pub mod pipeline;
+pub mod pusher;
 pub mod refine;
 pub mod seal;
 pub mod send;
@@ -70,12 +74,12 @@ pub mod stats;
 pub mod status;
 pub mod sysfs;
 
-use config::{Config, Confinement, Driver, SourceConfig};
+use config::{Config, Confinement, Driver, Gateway, Reach, SourceConfig};
 use confine::Process;
 use counters::Counters;
 use latched::Latched;
-use launch::Sender;
-use messages::{Destination, SendOrder};
+use launch::{Pusher, Sender};
+use messages::{Destination, PushOrder, PushTo, SendOrder, Way};
 use pipeline::Input;
 use refine::Refine;
 use source::xdma::RealClock;
@@ -111,7 +115,15 @@ pub fn run(args: &DaemonArgs) -> anyhow::Result<()> {
     }
     // Connected before this process may not connect any more.
     let manager = Manager::from_environment().context("NOTIFY_SOCKET cannot be used")?;
-    let (sender, bytes, _ender) = Sender::start(send_order(&config), config.send.block())?;
+    for warning in config.gateways.iter().filter_map(Gateway::warning) {
+        log::warn!("{warning}");
+    }
+    let pusher = push_order(&config).map(Pusher::start).transpose()?;
+    let (pusher, handoff, _pusher_ender) = match pusher {
+        Some((pusher, handoff, ender)) => (Some(pusher), Some(handoff), Some(ender)),
+        None => (None, None, None),
+    };
+    let (sender, bytes, _ender) = Sender::start(send_order(&config), config.send.block(), handoff)?;
     // Before any other thread, because the threads inherit what confines this one, and its signal mask.
     let confined = confine(&config, &sender)?;
     let (supervisor, hangups) = Supervisor::with_hangups()?;
@@ -125,7 +137,12 @@ pub fn run(args: &DaemonArgs) -> anyhow::Result<()> {
     })?;
     let progress = Arc::new(Progress::default());
     let sending = sending(&config);
-    let status = start(&supervisor, config, sender, bytes, confined, &progress)?;
+    let processes = Processes {
+        sender,
+        bytes,
+        pusher,
+    };
+    let status = start(&supervisor, config, processes, confined, &progress)?;
     let manager = Arc::new(manager);
     manager.ready(&sending);
     supervisor.feed_watchdog(&manager, progress)?;
@@ -148,10 +165,13 @@ fn confine(config: &Config, sender: &Sender) -> anyhow::Result<Confined> {
         Confinement::Enforced => Some(confine::reader(config)?),
         Confinement::OffInsecure => None,
     };
-    for (process, confinement) in [
+    let pushes = config.pushed().next().is_some();
+    let pusher = pushes.then_some((Process::Pusher, wanted.pusher));
+    let processes = [
         (Process::Sender, wanted.sender),
         (Process::Reader, wanted.reader),
-    ] {
+    ];
+    for (process, confinement) in processes.into_iter().chain(pusher) {
         if confinement == Confinement::OffInsecure {
             process.tell_off();
         }
@@ -163,35 +183,73 @@ fn confine(config: &Config, sender: &Sender) -> anyhow::Result<Confined> {
     Ok(Confined {
         sender: wanted.sender.name(),
         reader: wanted.reader.name(),
+        pusher: pusher.map(|(_, confinement)| confinement.name()),
         landlock,
+    })
+}
+
+/// What the pusher must know; none if no gateway is pushed to.
+fn push_order(config: &Config) -> Option<PushOrder> {
+    let gateways = config.pushed().map(|(gateway, push)| PushTo {
+        name: gateway.name.clone(),
+        url: push.address.to_string(),
+        host: push.address.host().to_owned(),
+        port: push.address.port(),
+        api_key: push.api_key.clone().into(),
+        ca_file: push.ca_file.clone().into(),
+        interval: push.interval,
+        queue: push.queue,
+    });
+    let gateways: Vec<_> = gateways.collect();
+    (!gateways.is_empty()).then_some(PushOrder {
+        gateways,
+        confinement: config.confinement.pusher,
     })
 }
 
 /// What the sender must know.
 fn send_order(config: &Config) -> SendOrder {
+    let mut numbers = 0..;
     let gateways = config.gateways.iter().map(|gateway| Destination {
         name: gateway.name.clone(),
-        address: gateway.address,
+        place: gateway.place(),
+        way: match &gateway.reach {
+            Reach::Udp(address) => Way::Udp(*address),
+            // There are fewer gateways than such numbers.
+            Reach::Push(_) => Way::Pusher(numbers.next().unwrap_or(u16::MAX)),
+        },
         key: gateway.key.clone().into(),
     });
     SendOrder {
         gateways: gateways.collect(),
+        pusher: None,
         send: config.send.clone(),
         state_directory: config.state_directory.clone().into(),
         confinement: config.confinement.sender,
     }
 }
 
+/// The other processes, and the pipe for bytes to the sender.
+struct Processes {
+    sender: Sender,
+    bytes: ChildStdin,
+    pusher: Option<Pusher>,
+}
+
 /// Starts all stages; gives what removes the status file in the end.
 fn start(
     supervisor: &Supervisor,
     config: Config,
-    sender: Sender,
-    bytes: ChildStdin,
+    processes: Processes,
     confined: Confined,
     progress: &Progress,
 ) -> anyhow::Result<Remover> {
-    let gateways = config.gateways.len();
+    let (gateways, pushed) = (config.gateways.len(), config.pushed().count());
+    let Processes {
+        sender,
+        bytes,
+        pusher,
+    } = processes;
     let status = StatusFile::new(&config, confined);
     let remover = status.remover();
     let latched = Arc::new(Latched::open(&config.state_directory)?);
@@ -207,6 +265,10 @@ fn start(
     let own = Arc::clone(&stats);
     let pulse = progress.stage("sender");
     supervisor.spawn("sender", move || sender.watch(gateways, &own, &pulse))?;
+    if let Some(pusher) = pusher {
+        let (own, pulse) = (Arc::clone(&stats), progress.stage("pusher"));
+        supervisor.spawn("pusher", move || pusher.watch(pushed, &own, &pulse))?;
+    }
     supervisor.spawn("status", move || status.run(&stats))?;
     Ok(remover)
 }

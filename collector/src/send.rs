@@ -20,6 +20,8 @@ use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
 use crate::block::{Batch, User};
 use crate::confine::socket::deaf;
 use crate::counters::Counting;
+use crate::handoff::Handoff;
+use crate::messages::Way;
 use crate::pace::Pace;
 
 /// The longest run of datagrams that the kernel takes at once, in bytes (the UDP maximum).
@@ -38,15 +40,21 @@ pub fn headers(address: &SocketAddr) -> usize {
     }
 }
 
-/// The sockets and where they send to.
+/// The sockets and where they send to, and the pipe to the pusher, if there is one.
 pub struct Outlet {
     v4: Option<UdpSocket>,
     v6: Option<UdpSocket>,
+    pusher: Option<Handoff>,
     targets: Vec<Target>,
     pace: Option<(Instant, Pace)>,
 }
 
-struct Target {
+enum Target {
+    Udp(UdpTarget),
+    Pusher(u16),
+}
+
+struct UdpTarget {
     address: SocketAddr,
     storage: SockaddrStorage,
     /// Until when segmentation offload is not tried, if it was refused the last time.
@@ -54,6 +62,27 @@ struct Target {
 }
 
 impl Target {
+    fn of(way: &Way) -> Self {
+        match *way {
+            Way::Udp(address) => Self::Udp(UdpTarget {
+                address,
+                storage: address.into(),
+                refused_until: None,
+            }),
+            Way::Pusher(number) => Self::Pusher(number),
+        }
+    }
+
+    /// Bytes of the headers of a packet.
+    fn headers(&self) -> usize {
+        match self {
+            Self::Udp(target) => headers(&target.address),
+            Self::Pusher(_) => qrng::push::HEADER,
+        }
+    }
+}
+
+impl UdpTarget {
     /// Whether segmentation offload is worth a try at the time `now`.
     fn may_offload(&self, now: impl FnOnce() -> Instant) -> bool {
         self.refused_until.is_none_or(|until| until <= now())
@@ -61,27 +90,26 @@ impl Target {
 }
 
 impl Outlet {
-    /// Opens the sockets that `gateways` need. `pace` counts bytes with IP and UDP headers.
+    /// Opens the sockets that `gateways` need. `pace` counts bytes with IP and UDP headers. Those that are pushed to need the pipe to
+    /// the `pusher`.
     ///
     /// # Errors
     /// The kernel refuses a socket.
-    pub fn open(gateways: &[SocketAddr], pace: Option<Pace>) -> io::Result<Self> {
+    pub fn open(gateways: &[Way], pace: Option<Pace>, pusher: Option<Handoff>) -> io::Result<Self> {
+        let addresses = gateways.iter().filter_map(|way| match way {
+            Way::Udp(address) => Some(address),
+            Way::Pusher(_) => None,
+        });
         let open = |wanted: fn(&SocketAddr) -> bool| {
-            let family = gateways.iter().filter(|address| wanted(address));
+            let family = addresses.clone().filter(|address| wanted(address));
             let (count, first) = (family.clone().count(), family.clone().next());
             first.map(|address| deaf(address, count)).transpose()
         };
         Ok(Self {
             v4: open(SocketAddr::is_ipv4)?,
             v6: open(SocketAddr::is_ipv6)?,
-            targets: gateways
-                .iter()
-                .map(|&address| Target {
-                    address,
-                    storage: address.into(),
-                    refused_until: None,
-                })
-                .collect(),
+            pusher,
+            targets: gateways.iter().map(Target::of).collect(),
             pace: pace.map(|pace| (Instant::now(), pace)),
         })
     }
@@ -90,6 +118,11 @@ impl Outlet {
     pub fn descriptors(&self) -> Vec<RawFd> {
         let sockets = [&self.v4, &self.v6].into_iter().flatten();
         sockets.map(AsRawFd::as_raw_fd).collect()
+    }
+
+    /// The pipe to the pusher.
+    pub fn pusher(&self) -> Option<RawFd> {
+        self.pusher.as_ref().map(AsRawFd::as_raw_fd)
     }
 
     /// Runs the stage.
@@ -113,7 +146,7 @@ impl Outlet {
         let Some((start, pace)) = &mut self.pace else {
             return;
         };
-        let headers = headers(&self.targets[batch.gateway()].address) * batch.count();
+        let headers = self.targets[batch.gateway()].headers() * batch.count();
         let bytes = (batch.bytes().len() + headers) as u64;
         let wait = pace.spend(bytes, start.elapsed());
         if !wait.is_zero() {
@@ -123,7 +156,13 @@ impl Outlet {
 
     /// Sends `batch` and counts what became of it.
     fn send(&mut self, batch: &Batch, counting: &Counting) {
-        let target = &mut self.targets[batch.gateway()];
+        let target = match &mut self.targets[batch.gateway()] {
+            Target::Udp(target) => target,
+            Target::Pusher(number) => {
+                let number = *number;
+                return self.hand_over(number, batch, counting);
+            }
+        };
         let socket = match target.address {
             SocketAddr::V4(_) => &self.v4,
             SocketAddr::V6(_) => &self.v6,
@@ -161,10 +200,24 @@ impl Outlet {
             }
         }
     }
+
+    /// Hands `batch` over to the pusher. What finds no room is lost, as it would be on a line that is full.
+    fn hand_over(&mut self, number: u16, batch: &Batch, counting: &Counting) {
+        // There is one for every such target.
+        let Some(pusher) = &mut self.pusher else {
+            return;
+        };
+        for packet in batch.datagrams() {
+            match pusher.send(number, packet) {
+                Ok(()) => counting.sent(batch.gateway(), 1, packet.len()),
+                Err(e) => counting.failed(batch.gateway(), 1, e),
+            }
+        }
+    }
 }
 
 /// One sendmsg, with segmentation offload if a segment length is given.
-fn send_to(fd: RawFd, to: &Target, bytes: &[u8], segment: Option<usize>) -> Result<(), Errno> {
+fn send_to(fd: RawFd, to: &UdpTarget, bytes: &[u8], segment: Option<usize>) -> Result<(), Errno> {
     // No segment is longer than a datagram.
     let length = segment.map(|s| s as u16);
     let control: Vec<_> = length.iter().map(ControlMessage::UdpGsoSegments).collect();
@@ -211,6 +264,13 @@ mod tests {
         batch
     }
 
+    fn refused_until(outlet: &mut Outlet) -> &mut Option<Instant> {
+        match &mut outlet.targets[0] {
+            Target::Udp(target) => &mut target.refused_until,
+            Target::Pusher(_) => panic!("it is pushed to"),
+        }
+    }
+
     fn lengths(socket: &UdpSocket) -> Vec<usize> {
         let mut buffer = [0; 100];
         (0..3).map(|_| socket.recv(&mut buffer).unwrap()).collect()
@@ -220,7 +280,7 @@ mod tests {
     fn a_batch_arrives_as_its_datagrams() {
         let (socket, address) = receiver();
         let counting = Counting::new(1);
-        let mut outlet = Outlet::open(&[address], None).unwrap();
+        let mut outlet = Outlet::open(&[Way::Udp(address)], None, None).unwrap();
         outlet.send(&batch(), &counting);
         assert_eq!(lengths(&socket), [30, 30, 20]);
         assert_eq!(counting.now().gateways[0].datagrams, 3);
@@ -230,13 +290,13 @@ mod tests {
     fn without_offload_the_same_datagrams_arrive() {
         let (socket, address) = receiver();
         let counting = Counting::new(1);
-        let mut outlet = Outlet::open(&[address], None).unwrap();
+        let mut outlet = Outlet::open(&[Way::Udp(address)], None, None).unwrap();
         let later = Instant::now() + OFFLOAD_PAUSE;
-        outlet.targets[0].refused_until = Some(later);
+        *refused_until(&mut outlet) = Some(later);
         outlet.send(&batch(), &counting);
         assert_eq!(lengths(&socket), [30, 30, 20]);
         assert_eq!(counting.now().gateways[0].datagrams, 3);
-        assert_eq!(outlet.targets[0].refused_until, Some(later));
+        assert_eq!(*refused_until(&mut outlet), Some(later));
     }
 
     #[test]
@@ -244,12 +304,12 @@ mod tests {
         let (socket, address) = receiver();
         let counting = Counting::new(1);
         counting.offload(0, false);
-        let mut outlet = Outlet::open(&[address], None).unwrap();
-        outlet.targets[0].refused_until = Some(Instant::now());
+        let mut outlet = Outlet::open(&[Way::Udp(address)], None, None).unwrap();
+        *refused_until(&mut outlet) = Some(Instant::now());
         outlet.send(&batch(), &counting);
         assert_eq!(lengths(&socket), [30, 30, 20]);
         // Either it works, or it was refused again for as long.
-        match outlet.targets[0].refused_until {
+        match *refused_until(&mut outlet) {
             None => assert!(counting.now().gateways[0].offloads),
             Some(until) => assert!(until > Instant::now()),
         }
@@ -263,7 +323,7 @@ mod tests {
         // Class E addresses have no route anywhere.
         let nowhere = "240.0.0.1:9".parse().unwrap();
         let counting = Counting::new(2);
-        let mut outlet = Outlet::open(&[address, nowhere], None).unwrap();
+        let mut outlet = Outlet::open(&[Way::Udp(address), Way::Udp(nowhere)], None, None).unwrap();
         let mut batch = batch();
         for _ in 0..3 {
             outlet.send(&batch, &counting);
@@ -277,6 +337,26 @@ mod tests {
         outlet.send(&batch, &counting);
         let failed: u64 = counting.now().errors.values().sum();
         assert_eq!(failed + counting.now().gateways[1].datagrams, 2);
+    }
+
+    #[test]
+    fn what_the_pusher_has_no_room_for_is_counted() {
+        let (input, output) = nix::unistd::pipe().unwrap();
+        let handoff = Handoff::of(output.into()).unwrap();
+        let counting = Counting::new(1);
+        let mut outlet = Outlet::open(&[Way::Pusher(5)], None, Some(handoff)).unwrap();
+        assert!(outlet.descriptors().is_empty() && outlet.pusher().is_some());
+        outlet.send(&batch(), &counting);
+        assert_eq!(counting.now().gateways[0].datagrams, 3);
+        let (mut input, mut room) = (std::fs::File::from(input), [0; qrng::packet::MAX_DATAGRAM]);
+        for length in [30, 30, 20] {
+            let (number, packet) = crate::handoff::next(&mut input, &mut room).unwrap();
+            assert_eq!((number, packet.len()), (5, length));
+        }
+        while counting.now().errors.is_empty() {
+            outlet.send(&batch(), &counting);
+        }
+        assert_eq!(counting.now().errors.keys().next().unwrap(), "EAGAIN");
     }
 
     #[test]

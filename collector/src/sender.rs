@@ -16,7 +16,6 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -36,10 +35,12 @@ use crate::config::Confinement;
 use crate::confine::{self, SenderHandles};
 use crate::counters::Counting;
 use crate::epoch::EpochFile;
-use crate::messages::{Answer, Checked, Order, SendOrder};
+use crate::handoff::Handoff;
+use crate::messages::{Answer, Checked, Files, Order, SendOrder};
 use crate::pace::Pace;
 use crate::pipe;
 use crate::pipeline::{BUFFERS, now_us};
+use crate::pusher::check_key;
 use crate::seal::{Seal, notice_room};
 use crate::send::Outlet;
 
@@ -51,9 +52,9 @@ pub const ARGUMENT: &str = "--sender";
 /// Threads beside the main one.
 const STAGES: usize = 3;
 
-/// The reader's process, if these arguments ask for a sender.
-pub fn reader_in(mut arguments: impl Iterator<Item = OsString>) -> Option<i32> {
-    if arguments.nth(1)? != ARGUMENT {
+/// The reader's process, if these arguments begin with `argument`: [`ARGUMENT`] or [the pusher's](crate::pusher::ARGUMENT).
+pub fn reader_in(argument: &str, mut arguments: impl Iterator<Item = OsString>) -> Option<i32> {
+    if arguments.nth(1)? != argument {
         return None;
     }
     arguments.next()?.to_str()?.parse().ok()
@@ -80,9 +81,10 @@ fn serve(reader: i32) -> anyhow::Result<()> {
     let mut output = file(io::stdout())?;
     let psk = Psk::from_environment();
     match pipe::message(&mut input)?.context("the reader has ended")? {
-        Order::Check(files) => {
-            let files: Vec<PathBuf> = files.into_iter().map(PathBuf::from).collect();
-            let checked = check_keys(&files, &psk);
+        Order::Check(Files { keys, api_keys }) => {
+            let paths = |files: Vec<OsString>| files.into_iter().map(PathBuf::from).collect();
+            let (keys, api_keys): (Vec<_>, Vec<_>) = (paths(keys), paths(api_keys));
+            let checked = check_keys(&keys, &api_keys, &psk);
             Ok(pipe::send_message(&mut output, &Answer::Checked(checked))?)
         }
         Order::Send(order) => match start(order, &psk, input, &mut output) {
@@ -99,12 +101,12 @@ fn serve(reader: i32) -> anyhow::Result<()> {
 }
 
 /// A file of its own on an open descriptor: without a buffer, and closed like any file.
-fn file(handle: impl AsFd) -> io::Result<File> {
+pub(crate) fn file(handle: impl AsFd) -> io::Result<File> {
     Ok(File::from(handle.as_fd().try_clone_to_owned()?))
 }
 
-/// Looks at key files and at the pre-shared key that may take the place of theirs.
-pub fn check_keys(files: &[PathBuf], psk: &Psk) -> Checked {
+/// Looks at key files, at the pre-shared key that may take the place of theirs, and at keys for pushing.
+pub fn check_keys(files: &[PathBuf], api_keys: &[PathBuf], psk: &Psk) -> Checked {
     let (psk, wrong) = match psk.key() {
         Ok(key) => (key, None),
         Err(what) => (None, Some(what)),
@@ -119,7 +121,14 @@ pub fn check_keys(files: &[PathBuf], psk: &Psk) -> Checked {
     Checked {
         psk: wrong,
         keys: files.iter().map(id).collect(),
+        api_keys: api_keys.iter().map(|file| check_api_key(file)).collect(),
     }
+}
+
+/// Whether there is a key for pushing in `file`.
+fn check_api_key(file: &Path) -> Result<(), String> {
+    let text = read_secret(file).map_err(|e| e.to_string())?;
+    check_key(&text).map_err(|e| format!("{}: {e}", file.display()))
 }
 
 /// The keys in `file`, with `psk` in place of their pre-shared ones.
@@ -190,17 +199,21 @@ fn start(
 
 /// Reads the keys, and opens the epoch file and the sockets.
 fn open(order: &SendOrder, psk: &Psk, input: &File, output: &File) -> anyhow::Result<Opened> {
+    // First: before anything else is opened, its number is its own.
+    let pusher = order.pusher.map(Handoff::inherited).transpose();
+    let pusher = pusher.context("cannot use the pipe to the pusher")?;
     let keys = keys(order, psk)?;
     let epochs = EpochFile::open(Path::new(&order.state_directory))?;
-    let addresses: Vec<SocketAddr> = order.gateways.iter().map(|g| g.address).collect();
+    let ways: Vec<_> = order.gateways.iter().map(|g| g.way).collect();
     let send = &order.send;
     let pace = send.rate.map(|rate| Pace::new(rate, send.burst));
-    let outlet = Outlet::open(&addresses, pace).context("cannot open a UDP socket")?;
+    let outlet = Outlet::open(&ways, pace, pusher).context("cannot open a UDP socket")?;
     let counts = file(output)?;
     let handles = SenderHandles {
         pipe: input.as_raw_fd(),
         answers: [output.as_raw_fd(), counts.as_raw_fd()],
         sockets: outlet.descriptors(),
+        pusher: outlet.pusher(),
         epochs: epochs.as_raw_fd(),
     };
     let rng = UnwrapErr(SysRng);
@@ -222,7 +235,7 @@ fn keys(order: &SendOrder, psk: &Psk) -> anyhow::Result<Vec<CollectorKeys>> {
     psk.warn();
     let mut keys = Vec::new();
     for gateway in &order.gateways {
-        let (name, address) = (&gateway.name, gateway.address);
+        let (name, place) = (&gateway.name, &gateway.place);
         let of_file = keys_in(Path::new(&gateway.key), shared.as_ref());
         let of_file = of_file.map_err(|e| anyhow::anyhow!("gateway {name}: key: {e}"))?;
         let now_us = now_us();
@@ -231,9 +244,9 @@ fn keys(order: &SendOrder, psk: &Psk) -> anyhow::Result<Vec<CollectorKeys>> {
         }
         let id = of_file.at(now_us).key_id();
         match of_file.last_day() {
-            None => log::info!("gateway: {name} at {address}, key {id}"),
+            None => log::info!("gateway: {name} at {place}, key {id}"),
             Some(last) => {
-                log::info!("gateway: {name} at {address}, key {id}, one a day until {last}")
+                log::info!("gateway: {name} at {place}, key {id}, one a day until {last}")
             }
         }
         keys.push(of_file);

@@ -9,6 +9,7 @@ use qrng::health::Summary;
 use qrng::report::{SourceReport, State};
 
 use crate::counters::Counters;
+use crate::pusher::PushCounters;
 use crate::source::{Failure, Fault, Identity, Part, Sensors};
 
 /// How the noise source is doing.
@@ -60,6 +61,7 @@ pub struct Stats {
     sources: Vec<SourceStats>,
     combined: Mutex<Option<Combined>>,
     sent: Mutex<Counters>,
+    pushed: Mutex<Vec<PushCounters>>,
 }
 
 impl Stats {
@@ -86,6 +88,11 @@ impl Stats {
         *lock(&self.sent) = counters;
     }
 
+    /// Notes what the pusher tells of itself.
+    pub fn pushed_is(&self, counters: Vec<PushCounters>) {
+        *lock(&self.pushed) = counters;
+    }
+
     /// Random bytes handed on for sealing.
     pub fn bytes_acquired(&self) -> u64 {
         self.acquired.load(Relaxed)
@@ -99,6 +106,11 @@ impl Stats {
     /// The noise sources.
     pub fn sources(&self) -> &[SourceStats] {
         &self.sources
+    }
+
+    /// What the pusher told of itself last, about a second old at most: for each gateway that is pushed to.
+    pub fn pushed(&self) -> Vec<PushCounters> {
+        lock(&self.pushed).clone()
     }
 
     /// What the sender told of itself last, about a second old at most.

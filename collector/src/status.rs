@@ -67,6 +67,8 @@ pub struct Confined {
     pub sender: &'static str,
     /// `enforced` or `off-insecure`.
     pub reader: &'static str,
+    /// `enforced` or `off-insecure`; none if there is no pusher.
+    pub pusher: Option<&'static str>,
     /// The version of Landlock, if any is.
     #[serde(rename = "landlock_version")]
     pub landlock: Option<u32>,

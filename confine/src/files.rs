@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus,
-    PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
+    NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
 };
 
 use crate::StepError;
@@ -61,13 +61,24 @@ impl Access {
     }
 }
 
+/// To which ports TCP connections are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connects<'p> {
+    /// None.
+    Nowhere,
+    /// These.
+    To(&'p [u16]),
+    /// All.
+    Anywhere,
+}
+
 /// Allows this thread and those that it starts what `allowed` says, and nothing else for ever; TCP
-/// connections only if it `connects`. Paths at which there is nothing are passed over. Gives the
+/// connections only as far as it `connects`. Paths at which there is nothing are passed over. Gives the
 /// kernel's version of Landlock.
 ///
 /// # Errors
 /// Landlock is not there, or refuses.
-pub fn allow(allowed: &[Allowed], connects: bool) -> Result<u32, StepError> {
+pub fn allow(allowed: &[Allowed], connects: Connects<'_>) -> Result<u32, StepError> {
     let status = restrict(allowed, connects).map_err(|e| StepError::Landlock(e.to_string()))?;
     match status {
         LandlockStatus::NotEnabled => Err(StepError::NoLandlock("it is not enabled")),
@@ -76,9 +87,9 @@ pub fn allow(allowed: &[Allowed], connects: bool) -> Result<u32, StepError> {
     }
 }
 
-fn restrict(allowed: &[Allowed], connects: bool) -> Result<LandlockStatus, RulesetError> {
+fn restrict(allowed: &[Allowed], connects: Connects<'_>) -> Result<LandlockStatus, RulesetError> {
     let mut tcp = AccessNet::from_all(KNOWN);
-    if connects {
+    if connects == Connects::Anywhere {
         tcp.remove(AccessNet::ConnectTcp);
     }
     // What a kernel with any Landlock can do, it must do; what only newer ones can, if it can.
@@ -100,6 +111,11 @@ fn restrict(allowed: &[Allowed], connects: bool) -> Result<LandlockStatus, Rules
             flags &= of_files;
         }
         ruleset = ruleset.add_rule(PathBeneath::new(target, flags))?;
+    }
+    if let Connects::To(ports) = connects {
+        for port in ports {
+            ruleset = ruleset.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
+        }
     }
     Ok(ruleset.restrict_self()?.landlock)
 }

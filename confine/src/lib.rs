@@ -50,6 +50,8 @@ pub enum Process {
     Reader,
     /// Of the collector, the one with the keys and the sockets.
     Sender,
+    /// Of the collector, the one that pushes by HTTPS, if there is one.
+    Pusher,
     /// The gateway.
     Gateway,
 }
@@ -59,6 +61,7 @@ impl fmt::Display for Process {
         f.write_str(match self {
             Self::Reader => "reader",
             Self::Sender => "sender",
+            Self::Pusher => "pusher",
             Self::Gateway => "gateway",
         })
     }

@@ -50,6 +50,17 @@ pub fn handed_over() -> io::Result<Vec<Handed>> {
     handed.collect()
 }
 
+/// Takes a descriptor that the process which has started this one left open for it, by the number that it has told.
+///
+/// # Errors
+/// There is none, or it is one of standard input, output and error.
+pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    if number < FIRST {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    own(number)
+}
+
 /// Sends `bytes`, and `fd` with them.
 ///
 /// # Errors
@@ -100,7 +111,8 @@ fn own(number: RawFd) -> io::Result<OwnedFd> {
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     fcntl(borrowed, F_SETFD(FdFlag::FD_CLOEXEC))?;
     // SAFETY: it is open, as fcntl(2) has shown, and it was handed to this process as a whole: by the kernel a moment ago
-    // (SCM_RIGHTS), or by the service manager for this process id, of whose descriptors `handed_over` makes owners once.
+    // (SCM_RIGHTS), by the service manager for this process id, of whose descriptors `handed_over` makes owners once, or by the
+    // process that has started this one, which tells the number once, before anything else is opened.
     // Nothing else in the process knows of it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
@@ -131,6 +143,20 @@ mod tests {
         assert!(len == 4 && fd.is_none());
         drop(here);
         assert_eq!(receive(&there, &mut room).unwrap().0, 0);
+    }
+
+    #[test]
+    fn a_descriptor_that_was_left_open_is_taken_by_its_number() {
+        use std::os::fd::IntoRawFd;
+        let (mut here, there) = UnixStream::pair().unwrap();
+        let number = there.into_raw_fd();
+        File::from(inherited(number).unwrap())
+            .write_all(b"x")
+            .unwrap();
+        let mut got = [0];
+        here.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"x");
+        assert!(inherited(1).is_err() && inherited(1_000_000).is_err());
     }
 
     #[test]

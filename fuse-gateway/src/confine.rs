@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use nix::libc;
 use nix::unistd::geteuid;
 use qrng_confine::calls::{self, Error, Rules, allow, allow_all, is};
-use qrng_confine::files::{self, Access, Allowed};
+use qrng_confine::files::{self, Access, Allowed, Connects};
 use qrng_confine::privileges::{self, DAC_OVERRIDE, SYS_ADMIN};
 use qrng_confine::{ConfineError, Process, StepError};
 
@@ -87,7 +87,9 @@ pub fn privileges_and_files(
                 path: point.clone(),
                 access: Access::Read,
             }));
-            files::allow(&allowed, false).map(Some).map_err(refused)
+            files::allow(&allowed, Connects::Nowhere)
+                .map(Some)
+                .map_err(refused)
         }
     }
 }

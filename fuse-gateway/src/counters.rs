@@ -9,6 +9,8 @@ use crate::admit::Reject;
 pub struct Counters {
     /// UDP datagrams received, whatever became of them.
     pub datagrams: Counter,
+    /// Of those, datagrams that this host has sent: what the HTTP service hands over, where collectors push.
+    pub from_this_host: Counter,
     /// Data packets whose bytes went to the buffer.
     pub packets: Counter,
     /// Verified announcements.
@@ -27,6 +29,7 @@ impl Counters {
     pub fn new() -> Self {
         Self {
             datagrams: Counter::new(),
+            from_this_host: Counter::new(),
             packets: Counter::new(),
             announcements: Counter::new(),
             reports: Counter::new(),

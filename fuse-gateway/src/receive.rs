@@ -4,15 +4,15 @@
 //! may be a train of equal datagrams that the kernel joined (UDP_GRO).
 
 use std::io::{self, IoSliceMut};
-use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use log::{info, warn};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, MultiHeaders, recvmmsg, setsockopt, sockopt,
+    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, setsockopt, sockopt,
 };
 
 use qrng::session::ROW;
@@ -34,12 +34,25 @@ const MESSAGE: usize = 65_536;
 /// How often the keys are looked at: new ones, and those of days that are over.
 const KEYS_EVERY: Duration = Duration::from_millis(500);
 
+/// The gateway's one socket.
+pub struct Inlet {
+    socket: UdpSocket,
+    /// The address of this host that is listened on, if it is one.
+    address: Option<IpAddr>,
+}
+
+impl AsRawFd for Inlet {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
 /// Opens the gateway's one socket.
 ///
 /// # Errors
 /// The address is taken, is not this host's, or the kernel refuses the socket; the text says what
 /// to do.
-pub fn open(listen: SocketAddr, receive_buffer: usize) -> anyhow::Result<UdpSocket> {
+pub fn open(listen: SocketAddr, receive_buffer: usize) -> anyhow::Result<Inlet> {
     let socket = UdpSocket::bind(listen).map_err(|e| match e.kind() {
         io::ErrorKind::AddrInUse => anyhow::anyhow!(
             "UDP port {} is already in use: another gateway runs here; stop it, or set `listen` to another port",
@@ -57,7 +70,11 @@ pub fn open(listen: SocketAddr, receive_buffer: usize) -> anyhow::Result<UdpSock
     }
     setsockopt(&socket, sockopt::RxqOvfl, &1)?;
     socket.set_read_timeout(Some(KEYS_EVERY))?;
-    Ok(socket)
+    let address = listen.ip().to_canonical();
+    Ok(Inlet {
+        socket,
+        address: (!address.is_unspecified()).then_some(address),
+    })
 }
 
 fn size_receive_buffer(socket: &UdpSocket, bytes: usize) -> anyhow::Result<()> {
@@ -84,9 +101,20 @@ pub struct Output {
     pub buffer: Arc<Buffer>,
 }
 
+/// What one message is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Train {
+    /// Its bytes.
+    length: usize,
+    /// The length of the datagrams that it is made of; 0 where there is no message.
+    segment: usize,
+    /// Whether this host has sent it.
+    local: bool,
+}
+
 /// The receiving thread's state.
 pub struct Receiver {
-    socket: UdpSocket,
+    inlet: Inlet,
     admit: Admit,
     bound: BoundFile,
     output: Output,
@@ -100,9 +128,9 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// A receiver that feeds `output` with what `admit` accepts from `socket`.
+    /// A receiver that feeds `output` with what `admit` accepts from `inlet`.
     pub fn new(
-        socket: UdpSocket,
+        inlet: Inlet,
         admit: Admit,
         bound: BoundFile,
         output: Output,
@@ -111,7 +139,7 @@ impl Receiver {
         pulse: Pulse,
     ) -> Self {
         Self {
-            socket,
+            inlet,
             admit,
             bound,
             output,
@@ -138,9 +166,16 @@ impl Receiver {
             };
             self.pulse.works();
             let (now_us, now) = (now_us(), Instant::now());
-            for (message, (length, segment)) in memory.chunks_mut(MESSAGE).zip(trains) {
+            for (message, train) in memory.chunks_mut(MESSAGE).zip(trains) {
+                let Train {
+                    length, segment, ..
+                } = train;
                 if segment == 0 {
                     continue;
+                }
+                if train.local {
+                    let datagrams = length.div_ceil(segment).max(1) as u64;
+                    self.link.counters.from_this_host.add(datagrams);
                 }
                 for row in message[..length].chunks_mut(ROW * segment) {
                     let row = self.admit.look_at(row.chunks_mut(segment), now_us);
@@ -178,21 +213,22 @@ impl Receiver {
         }
     }
 
-    /// Waits for messages, for a while; answers each one's length and the length of the datagrams it is made
-    /// of, 0 and 0 where there was none.
-    fn receive(&mut self, memory: &mut [u8]) -> Result<[(usize, usize); BATCH], Errno> {
+    /// Waits for messages, for a while.
+    fn receive(&mut self, memory: &mut [u8]) -> Result<[Train; BATCH], Errno> {
         // The headers are made anew each time: nix does not restore the room for control
         // messages that the kernel shortened in the last call.
-        let mut headers =
-            MultiHeaders::<()>::preallocate(BATCH, Some(nix::cmsg_space!([u32; 1], [i32; 1])));
+        let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(
+            BATCH,
+            Some(nix::cmsg_space!([u32; 1], [i32; 1])),
+        );
         let mut slices: Vec<[IoSliceMut<'_>; 1]> = memory
             .chunks_mut(MESSAGE)
             .map(|m| [IoSliceMut::new(m)])
             .collect();
-        let mut trains = [(0, 0); BATCH];
+        let mut trains = [Train::default(); BATCH];
         let mut dropped = self.dropped;
         let received = recvmmsg(
-            self.socket.as_raw_fd(),
+            self.inlet.as_raw_fd(),
             &mut headers,
             slices.iter_mut(),
             MsgFlags::MSG_WAITFORONE,
@@ -212,14 +248,17 @@ impl Receiver {
                 }
             }
             // An empty datagram is a datagram too, and is counted as one that is too short.
-            *train = (
-                message.bytes,
-                if segment == 0 {
+            *train = Train {
+                length: message.bytes,
+                segment: if segment == 0 {
                     message.bytes.max(1)
                 } else {
                     segment
                 },
-            );
+                local: message
+                    .address
+                    .is_some_and(|from| is_local(&from, self.inlet.address)),
+            };
             if message.bytes == 0 {
                 self.link.counters.datagrams.add(1);
                 self.link.counters.reject(Reject::Length);
@@ -271,9 +310,40 @@ impl Receiver {
     }
 }
 
+/// Whether this host has sent what comes from `from`: its own addresses are not routed to it from elsewhere.
+fn is_local(from: &SockaddrStorage, own: Option<IpAddr>) -> bool {
+    let v4 = from.as_sockaddr_in().map(|from| IpAddr::V4(from.ip()));
+    let v6 = from.as_sockaddr_in6().map(|from| IpAddr::V6(from.ip()));
+    let from = v4.or(v6).map(|from| from.to_canonical());
+    from.is_some_and(|from| from.is_loopback() || Some(from) == own)
+}
+
 /// Microseconds since the Unix epoch; 0 for a clock before it.
 pub fn now_us() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_host_sends_is_told_from_what_others_send() {
+        let storage = |text: &str| SockaddrStorage::from(text.parse::<SocketAddr>().unwrap());
+        let own = "192.0.2.7".parse().ok();
+        for (from, own, local) in [
+            ("127.0.0.1:9", None, true),
+            ("127.1.2.3:9", own, true),
+            ("[::1]:9", None, true),
+            ("[::ffff:127.0.0.1]:9", None, true),
+            ("192.0.2.7:9", own, true),
+            ("192.0.2.7:9", None, false),
+            ("192.0.2.8:9", own, false),
+            ("[2001:db8::1]:9", own, false),
+        ] {
+            assert_eq!(is_local(&storage(from), own), local, "{from}");
+        }
+    }
 }

@@ -103,6 +103,7 @@ impl Status {
             },
             "packets": {
                 "datagrams": counters.datagrams.get(),
+                "from_this_host": counters.from_this_host.get(),
                 "admitted": counters.packets.get(),
                 "announcements": counters.announcements.get(),
                 "reports": counters.reports.get(),

@@ -8,6 +8,7 @@ use crate::document::Document;
 use crate::metrics::Metrics;
 use crate::pool::{Pool, Taken};
 use crate::problem::Problem;
+use crate::push::Push;
 use crate::rate::Buckets;
 use crate::server::Connections;
 use crate::specimen::Specimen;
@@ -24,6 +25,8 @@ pub struct App {
     pub access: Access,
     /// Buckets of those who come without a key.
     pub addresses: Buckets,
+    /// What collectors push, if they may.
+    pub push: Option<Push>,
     /// Which names and sites may be in the requests of language models.
     pub models: qrng_mcp::Allowed,
     /// What nobody may exceed.

@@ -13,8 +13,10 @@ use serde::Deserialize;
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
+use crate::hosts::Hosts;
 use crate::keys::Keys;
 use crate::network::Network;
+use crate::push::Push;
 use crate::rate::Rate;
 use crate::supply::Gateway;
 use crate::tls::Certificate;
@@ -33,6 +35,8 @@ pub struct Config {
     pub access: Access,
     /// Which names and sites may be in the requests of language models.
     pub models: qrng_mcp::Allowed,
+    /// What collectors push, if they may.
+    pub push: Option<Push>,
     /// What nobody may exceed.
     pub limits: Limits,
     /// How the log looks.
@@ -53,6 +57,8 @@ pub struct Access {
     pub keys: Keys,
     /// Networks whose hosts need no key.
     pub open_to: Vec<Network>,
+    /// Names that they may call this service by.
+    pub hosts: Hosts,
     /// Whether a key may stand in the query.
     pub query_key: bool,
     /// Requests a second of a key, or of an address without one.
@@ -116,10 +122,12 @@ struct Raw {
     insecure_http: bool,
     keys: Option<PathBuf>,
     open_to: Vec<String>,
+    hosts: Vec<String>,
     query_key: bool,
     json_log: bool,
     log_requests: Requests,
     tls: Option<RawTls>,
+    push: Option<RawPush>,
     rate: RawRate,
     limits: RawLimits,
     mcp: RawMcp,
@@ -136,10 +144,12 @@ impl Default for Raw {
             insecure_http: false,
             keys: None,
             open_to: Vec::new(),
+            hosts: Vec::new(),
             query_key: false,
             json_log: false,
             log_requests: Requests::Failed,
             tls: None,
+            push: None,
             rate: RawRate::default(),
             limits: RawLimits::default(),
             mcp: RawMcp::default(),
@@ -153,6 +163,18 @@ struct RawTls {
     certificate: PathBuf,
     key: PathBuf,
     client_authority: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawPush {
+    #[serde(default = "default_gateway")]
+    gateway: String,
+    keys: PathBuf,
+}
+
+fn default_gateway() -> String {
+    "127.0.0.1:4790".into()
 }
 
 #[derive(Debug, Deserialize)]
@@ -244,9 +266,12 @@ impl Config {
         let access = Access {
             keys: check::keys(file, raw.keys.as_deref(), environment, rate, &mut problems),
             open_to: check::networks(&raw.open_to, &mut problems),
+            hosts: check::hosts(&raw.hosts, &mut problems),
             query_key: raw.query_key,
             rate,
         };
+        let push = raw.push.as_ref();
+        let push = push.and_then(|push| check::push(file, push, rate, &access.keys, &mut problems));
         let certificates = raw
             .tls
             .as_ref()
@@ -255,7 +280,8 @@ impl Config {
             .tls
             .as_ref()
             .and_then(|tls| check::tls(file, tls, &mut problems));
-        let nobody = access.keys.is_empty() && raw.open_to.is_empty() && !certificates;
+        let nobody =
+            access.keys.is_empty() && raw.open_to.is_empty() && !certificates && raw.push.is_none();
         if !listen.is_empty() && nobody {
             problems.add(
                 "listen",
@@ -270,7 +296,7 @@ impl Config {
                 "give addresses, or a path with `socket`",
             );
         }
-        let models = check::models(&raw.mcp, &listen, &mut problems);
+        let models = check::models(&raw.mcp, &listen, &access.hosts, &mut problems);
         let limits = check::limits(&raw.limits, &mut problems);
         problems.finish()?;
         Ok(Self {
@@ -279,6 +305,7 @@ impl Config {
             listen,
             tls,
             access,
+            push,
             models,
             limits,
             log: Log {

@@ -7,6 +7,7 @@
 //! A path is closed unless [`is_open`] names it: over TCP it needs a key, or an address of `open-to`. Local users have been
 //! let in by the mode of the Unix socket.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -23,14 +24,16 @@ use axum::response::{IntoResponse, Response};
 use tower_service::Service;
 
 use crate::app::App;
+use crate::keys::Keys;
 use crate::log::Told;
 use crate::network::plain;
 use crate::problem::Problem;
+use crate::push::Push;
 use crate::rate::Standing;
 use crate::routes;
 use crate::server::Peer;
 
-/// Longest body of a request, in bytes.
+/// Longest body of a request, but for those of collectors, in bytes.
 pub const BODY_MAX: usize = 64 * 1024;
 
 /// Longest id that a client may give its request.
@@ -122,12 +125,13 @@ impl Front {
             )
             .into_response();
         }
+        let limit = body_max(parts.uri.path());
         let reads = !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let mut router = self.router.clone();
         let answer = router.call(Request::from_parts(parts, body));
         let answered = if reads {
-            let limit = self.app.limits.request_time;
-            match tokio::time::timeout(limit, answer).await {
+            let time = self.app.limits.request_time;
+            match tokio::time::timeout(time, answer).await {
                 Ok(answered) => answered,
                 Err(_) => return Problem::too_slow("the body came too slowly").into_response(),
             }
@@ -136,7 +140,7 @@ impl Front {
         };
         match answered {
             Ok(response) if response.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                too_large().into_response()
+                too_large(limit).into_response()
             }
             Ok(response) => response,
             Err(never) => match never {},
@@ -145,8 +149,13 @@ impl Front {
 
     /// Whether the request may go on.
     fn admit(&self, parts: &Parts, peer: &Peer) -> Result<(Caller, Option<Standing>), Refusal> {
-        if content_length(&parts.headers) > BODY_MAX as u64 {
-            return Err(too_large().into());
+        let path = parts.uri.path();
+        let limit = body_max(path);
+        if content_length(&parts.headers) > limit as u64 {
+            return Err(too_large(limit).into());
+        }
+        if let Some(push) = self.app.push.as_ref().filter(|_| path == qrng::push::PATH) {
+            return self.admit_collector(push, parts, peer);
         }
         let address = match peer {
             Peer::Local { uid } => return Ok((Caller::Local(*uid), None)),
@@ -154,17 +163,9 @@ impl Front {
         };
         let access = &self.app.access;
         if let Some(presented) = presented(parts, access.query_key)? {
-            let Some(key) = access.keys.find(presented.as_bytes()) else {
-                // So that nobody can try keys faster than he can ask.
-                self.anonymous(address)?;
-                self.app.metrics.refused("wrong-key");
-                return Err(Problem::no_key(
-                    "the key is not one of those that this service knows; ask its operator for one",
-                )
-                .into());
-            };
-            let standing = key.bucket.take().map_err(|s| self.too_many(s))?;
-            return Ok((Caller::Key(key.name.clone()), Some(standing)));
+            let push = self.app.push.as_ref();
+            let others = push.map(|push| &push.keys);
+            return self.admit_key(&presented, &access.keys, others, Some(address));
         }
         let standing = self.anonymous(address)?;
         if let Peer::Remote {
@@ -178,6 +179,15 @@ impl Front {
             .open_to
             .iter()
             .any(|network| network.contains(address));
+        // Language models' clients have names of their own, which are checked there.
+        let checked = open && parts.uri.path() != "/mcp";
+        if checked && !access.hosts.know(&parts.uri, &parts.headers) {
+            self.app.metrics.refused("host");
+            return Err(Problem::misdirected(
+                "this service is not known by the name in `Host`: ask for it by its address, add the name to `hosts`, or give a key",
+            )
+            .into());
+        }
         if open || is_open(parts.uri.path()) {
             return Ok((Caller::Anonymous, Some(standing)));
         }
@@ -185,7 +195,61 @@ impl Front {
         Err(Problem::no_key("give a key in the header `Authorization: Bearer KEY`").into())
     }
 
-    fn anonymous(&self, address: std::net::IpAddr) -> Result<Standing, Refusal> {
+    /// Whether a collector may push. It needs its key whichever way it comes: what pushes must not be whoever may read.
+    fn admit_collector(
+        &self,
+        push: &Push,
+        parts: &Parts,
+        peer: &Peer,
+    ) -> Result<(Caller, Option<Standing>), Refusal> {
+        let access = &self.app.access;
+        let address = match peer {
+            Peer::Local { .. } => None,
+            Peer::Remote { address, .. } => Some(plain(*address)),
+        };
+        match presented(parts, access.query_key)? {
+            Some(presented) => self.admit_key(&presented, &push.keys, Some(&access.keys), address),
+            None => {
+                address.map(|address| self.anonymous(address)).transpose()?;
+                self.app.metrics.refused("no-key");
+                Err(Problem::no_key(
+                    "give a collector's key in the header `Authorization: Bearer KEY`",
+                )
+                .into())
+            }
+        }
+    }
+
+    /// Whether the key that was shown is one of `keys`. One of `others` is known, and for something else.
+    fn admit_key(
+        &self,
+        presented: &str,
+        keys: &Keys,
+        others: Option<&Keys>,
+        address: Option<IpAddr>,
+    ) -> Result<(Caller, Option<Standing>), Refusal> {
+        let other = others.and_then(|others| others.find(presented.as_bytes()));
+        if let Some(key) = keys.find(presented.as_bytes()) {
+            let standing = key.bucket.take().map_err(|s| self.too_many(s))?;
+            return Ok((Caller::Key(key.name.clone()), Some(standing)));
+        }
+        // So that nobody can try keys faster than he can ask.
+        address.map(|address| self.anonymous(address)).transpose()?;
+        if other.is_some() {
+            self.app.metrics.refused("other-key");
+            return Err(Problem::forbidden(
+                "the key is for something else: one that reads may not push, and one that pushes may not read",
+            )
+            .into());
+        }
+        self.app.metrics.refused("wrong-key");
+        Err(Problem::no_key(
+            "the key is not one of those that this service knows; ask its operator for one",
+        )
+        .into())
+    }
+
+    fn anonymous(&self, address: IpAddr) -> Result<Standing, Refusal> {
         let taken = self.app.addresses.take(address);
         taken.map_err(|standing| self.too_many(standing))
     }
@@ -234,8 +298,18 @@ impl From<Problem> for Refusal {
     }
 }
 
-fn too_large() -> Problem {
-    Problem::too_large(format!("the body may have {BODY_MAX} bytes at the most"))
+/// Longest body of a request for this path, in bytes.
+fn body_max(path: &str) -> usize {
+    if path == qrng::push::PATH {
+        qrng::push::BODY_MAX
+    } else {
+        BODY_MAX
+    }
+}
+
+/// A body has more than `limit` bytes.
+pub fn too_large(limit: usize) -> Problem {
+    Problem::too_large(format!("the body may have {limit} bytes at the most"))
 }
 
 /// Paths that need no key even over TCP.

@@ -42,6 +42,12 @@ impl Keys {
         self.0.iter().map(|key| key.name.as_str())
     }
 
+    /// Whether one of them is also one of `others`: the name of it here.
+    pub fn shared_with(&self, others: &Self) -> Option<&str> {
+        let known = |key: &&Key| others.0.iter().any(|other| other.digest == key.digest);
+        self.0.iter().find(known).map(|key| key.name.as_str())
+    }
+
     /// The key that `presented` is, if it is one. Takes as long whichever it is.
     pub fn find(&self, presented: &[u8]) -> Option<&Key> {
         let digest: [u8; 32] = Sha256::digest(presented).into();

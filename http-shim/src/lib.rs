@@ -18,6 +18,7 @@ pub mod config;
 pub mod document;
 pub mod draw;
 pub mod front;
+pub mod hosts;
 pub mod keys;
 pub mod log;
 pub mod metrics;
@@ -25,6 +26,7 @@ pub mod network;
 pub mod openapi;
 pub mod pool;
 pub mod problem;
+pub mod push;
 pub mod rate;
 pub mod routes;
 pub mod server;
@@ -69,6 +71,7 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         pool: pool.clone(),
         document: Document::default(),
         specimen: Specimen::default(),
+        push: config.push,
         connections: Connections::new(config.limits.connections),
         addresses: Buckets::new(config.access.rate),
         access: config.access,

@@ -96,6 +96,11 @@ impl Told {
             Some(Caller::Certificate(name)) => format!("certificate {name}"),
             Some(Caller::Anonymous) | None => "no key".to_owned(),
         };
+        // Of a user of this host one says it all.
+        let who = match words.peer == caller {
+            true => caller.clone(),
+            false => format!("{} {caller}", words.peer),
+        };
         if words.json {
             let line = json!({
                 "request_id": id, "method": words.method, "path": words.path, "status": status.as_u16(),
@@ -106,8 +111,8 @@ impl Told {
             // What a client wrote must not look like lines of this log.
             log::info!(
                 target: REQUEST,
-                "{id} {} {} {} {:?} {} {ms:.1} ms",
-                words.peer, caller, words.method, words.path, status.as_u16()
+                "{id} {who} {} {:?} {} {ms:.1} ms",
+                words.method, words.path, status.as_u16()
             );
         }
     }

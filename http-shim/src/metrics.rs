@@ -13,7 +13,7 @@ use crate::routes::LABELS;
 const BOUNDS: [f64; 9] = [0.0002, 0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0];
 
 /// Why requests are refused before they reach a route.
-const REFUSALS: [&str; 3] = ["no-key", "wrong-key", "rate"];
+const REFUSALS: [&str; 5] = ["no-key", "wrong-key", "other-key", "host", "rate"];
 
 /// Classes of status codes.
 const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];

@@ -35,6 +35,7 @@ pub fn begin() -> OpenApi {
         named("random", "Random values."),
         named("appliance", "The interface of a Quantis appliance."),
         named("clients", "Shapes that clients of other services know."),
+        named("push", "The way in for collectors."),
         named("state", "How the gateway and this service are."),
     ]);
     document
@@ -78,6 +79,9 @@ pub enum Refusals {
     /// A key is needed.
     #[response(status = 401, content_type = "application/problem+json")]
     NoKey(Problem),
+    /// Without a key, and by a name that this service is not known by.
+    #[response(status = 421, content_type = "application/problem+json")]
+    Misdirected(Problem),
     /// The body is too long.
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(Problem),
@@ -92,6 +96,9 @@ pub enum Refusals {
 /// How a request that needs no key may be refused.
 #[derive(IntoResponses)]
 pub enum Limited {
+    /// Without a key, and by a name that this service is not known by.
+    #[response(status = 421, content_type = "application/problem+json")]
+    Misdirected(Problem),
     /// Too many requests; `Retry-After` says when to come again.
     #[response(status = 429, content_type = "application/problem+json")]
     TooMany(Problem),

@@ -50,12 +50,16 @@ kinds! {
     no_key: UNAUTHORIZED, "no-key", "A key is needed";
     /// What the key or the user may not do.
     forbidden: FORBIDDEN, "forbidden", "This is not for you";
+    /// The service is called by a name that is not its own.
+    misdirected: MISDIRECTED_REQUEST, "wrong-host", "This service is not known by that name";
     /// There is no such path.
     not_found: NOT_FOUND, "not-found", "There is nothing at this path";
     /// The path is not for this method.
     wrong_method: METHOD_NOT_ALLOWED, "wrong-method", "The path does not know this method";
     /// The body is too long.
     too_large: PAYLOAD_TOO_LARGE, "too-large", "The body is too long";
+    /// The body is of another type than the path takes.
+    wrong_type: UNSUPPORTED_MEDIA_TYPE, "wrong-type", "The body is of the wrong type";
     /// It took too long.
     too_slow: REQUEST_TIMEOUT, "too-slow", "The request took too long";
     /// The key's rate limit.

@@ -9,6 +9,7 @@ mod metrics;
 mod monte_carlo;
 mod numbers;
 mod page;
+mod push;
 mod random;
 
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use crate::front::BODY_MAX;
 use crate::problem::Problem;
 
 /// Every path that is counted by itself, and whether a GET of it takes random bytes. The last one stands for all others.
-pub const PATHS: [(&str, bool); 28] = [
+pub const PATHS: [(&str, bool); 29] = [
     ("/api/random", true),
     ("/api/integers", true),
     ("/api/floats", true),
@@ -50,6 +51,7 @@ pub const PATHS: [(&str, bool); 28] = [
     ("/metrics", false),
     ("/openapi.json", false),
     ("/mcp", false),
+    (qrng::push::PATH, false),
     ("/", false),
     ("/page.css", false),
     ("/page.js", false),
@@ -82,7 +84,7 @@ pub fn takes_bytes(path: &str) -> bool {
 /// What the header `Allow` says of a path. HEAD is never there: it would take bytes and give them to nobody.
 pub fn allow(path: &str) -> &'static str {
     match path {
-        "/pollen" | "/mcp" => "POST",
+        "/pollen" | "/mcp" | qrng::push::PATH => "POST",
         "/api/test/monte-carlo" => "GET, POST",
         _ => "GET",
     }
@@ -100,6 +102,7 @@ pub fn all(app: &Arc<App>) -> Router {
         .merge(metrics::routes())
         .merge(description::routes())
         .merge(page::routes())
+        .merge(push::routes(app))
         .split_for_parts();
     let description = crate::openapi::finish(document, app);
     router

@@ -216,7 +216,8 @@ pub fn read_answer(stream: &mut impl BufRead, without_body: bool) -> io::Result<
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
     let mut body = Vec::new();
-    if without_body {
+    // RFC 9110 section 15.3.5: it has none, and says no length.
+    if without_body || status == 204 {
     } else if headers
         .get("transfer-encoding")
         .is_some_and(|e| e == "chunked")

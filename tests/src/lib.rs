@@ -4,6 +4,7 @@
 
 pub mod adapter;
 pub mod broken;
+pub mod browser;
 pub mod chain;
 pub mod confined;
 pub mod container;
@@ -16,9 +17,12 @@ pub mod icmp;
 #[allow(unsafe_code)] // Mapping a file is the one way to see what a mapping of it gives.
 pub mod mapping;
 pub mod memory;
+pub mod namespaces;
 pub mod netns;
 pub mod numbered;
+pub mod podman;
 pub mod processes;
+pub mod pushed;
 pub mod python;
 pub mod relay;
 pub mod runs;

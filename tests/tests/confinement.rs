@@ -1,9 +1,10 @@
-//! What the collector's two processes cannot do once they are confined: each forbidden system call is
+//! What the collector's processes cannot do once they are confined: each forbidden system call is
 //! made by a program that confined itself with the same functions, and kills it.
 
 use std::collections::BTreeMap;
 
 use qrng_tests::confined::{Fate, KILLED, fates};
+use qrng_tests::skip;
 
 /// Makes all these calls, and tells all that fared otherwise.
 fn all(process: &str, calls: &[&str], expected: &Fate) {
@@ -125,9 +126,10 @@ fn files_programs_and_processes_kill_the_sender() {
 
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn the_numbers_of_other_architectures_kill_both() {
+fn the_numbers_of_other_architectures_kill_all() {
     all("sender", &["x32", "int80"], &KILLED);
     all("reader", &["x32", "int80"], &KILLED);
+    all("pusher", &["x32", "int80"], &KILLED);
 }
 
 #[test]
@@ -189,6 +191,56 @@ fn an_appliance_is_connected_to_and_never_answered() {
     all("network", &["bind"], &refused);
     let calls = ["listen", "accept4", "socket-packet", "execve"];
     all("network", &calls, &KILLED);
+}
+
+#[test]
+fn a_sender_beside_a_pusher_writes_to_it_and_hears_no_more() {
+    all("sender", &["write-handoff"], &KILLED);
+    all("pushing", &["write-handoff", "send"], &Fate::Worked);
+    let calls = [
+        "read-handoff",
+        "read-other",
+        "recvfrom",
+        "poll",
+        "socket",
+        "connect",
+        "openat",
+        "write-socket",
+    ];
+    all("pushing", &calls, &KILLED);
+}
+
+#[test]
+fn a_pusher_connects_where_it_is_told_to_and_does_nothing_else() {
+    let nobody = Fate::Failed(nix::errno::Errno::ECONNREFUSED as i32);
+    all("pusher", &["tcp-1"], &nobody);
+    let denied = Fate::Failed(nix::errno::Errno::EACCES as i32);
+    all("pusher", &["openat", "make-file"], &denied);
+    let calls = [
+        "listen",
+        "accept4",
+        "socket-packet",
+        "execve",
+        "execveat",
+        "ptrace",
+        "process-vm-readv",
+        "pidfd-getfd",
+        "io-uring-setup",
+        "bpf",
+        "module",
+        "mount",
+        "unshare",
+        "setuid",
+    ];
+    all("pusher", &calls, &KILLED);
+    // Landlock knows of ports since its version 4, in Linux 6.7.
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse().ok());
+    let version: (u32, u32) = (numbers.next().unwrap(), numbers.next().unwrap());
+    if version < (6, 7) {
+        skip!("the kernel is {release}, whose Landlock does not know of ports");
+    }
+    all("pusher", &["tcp-2"], &denied);
 }
 
 #[test]

@@ -75,7 +75,10 @@ fn tcp_needs_a_key_in_a_header_and_no_key_is_ever_logged() {
     assert!(shim.stop().success());
     let log = shim.log();
     assert!(
-        log.contains("key one") && log.contains("key environment-1") && log.contains("abc-1.2_3")
+        log.contains("key one")
+            && !log.contains("user 0 user 0")
+            && log.contains("key environment-1")
+            && log.contains("abc-1.2_3")
     );
     for secret in keys
         .iter()
@@ -158,6 +161,48 @@ fn networks_may_be_let_in_without_a_key() {
         (&traced["path"], &traced["method"]),
         (&"/health".into(), &"GET".into())
     );
+}
+
+#[test]
+fn a_page_of_another_site_cannot_be_rebound() {
+    let chain = chain();
+    let (path, keys) = write_keys(&chain, &["one"]);
+    let more = format!(
+        "listen = [\"127.0.0.1:0\"]\nkeys = {path:?}\nopen-to = [\"127.0.0.1\"]\nhosts = [\"gateway.example\"]"
+    );
+    let shim = Shim::start(&chain, &more, "");
+    shim.wait_for_bytes();
+    let ask = |at: &At, path: &str, host: &str, more: &str| {
+        let head =
+            format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}connection: close\r\n\r\n");
+        let mut stream = std::io::BufReader::new(at.connect().unwrap());
+        stream.get_mut().write_all(head.as_bytes()).unwrap();
+        qrng_tests::http::read_answer(&mut stream, false).unwrap()
+    };
+    let at = shim.remote();
+    for host in [
+        "127.0.0.1",
+        "[::1]:80",
+        "localhost:1",
+        "gateway.example:8443",
+    ] {
+        assert_eq!(ask(&at, "/api/random", host, "").status, 200, "{host}");
+    }
+    for path in ["/api/random", "/api/status", "/health", "/"] {
+        let answer = ask(&at, path, "evil.example", "");
+        assert_eq!(answer.status, 421, "{path}");
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+        assert_eq!(answer.json()["type"], "urn:qrng:problem:wrong-host");
+    }
+    // A page cannot show a key, and cannot reach a Unix socket.
+    let bearer = format!("authorization: Bearer {}\r\n", keys[0]);
+    assert_eq!(ask(&at, "/api/random", "evil.example", &bearer).status, 200);
+    assert_eq!(
+        ask(&shim.local, "/api/random", "evil.example", "").status,
+        200
+    );
+    let counted = "qrng_http_refused_total{reason=\"host\"} 4";
+    assert!(shim.local.get("/metrics").text().contains(counted));
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Clients of other services, unchanged, at the HTTP service: this project's own collector as a client of an appliance, PyPI's
-//! quantumrandom, Debian's pollinate.
+//! Clients of other services, unchanged, at the HTTP service: this project's own collector and a program in C as clients of an appliance,
+//! PyPI's quantumrandom, Debian's pollinate.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -211,4 +211,58 @@ fn pollinate_verifies_its_challenge_and_takes_a_seed() {
         shim.local.get("/api/status").json()["http"]["bytes"]["served"],
         64
     );
+}
+
+#[test]
+fn a_program_in_c_asks_as_it_would_ask_an_appliance() {
+    let built = tempfile::tempdir().unwrap();
+    let program = built.path().join("appliance");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/c/appliance.c");
+    if Command::new("curl-config")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        skip!("libcurl's headers are missing (Debian: libcurl4-openssl-dev)");
+    }
+    let compiled = Command::new("cc")
+        .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", "-o"])
+        .arg(&program)
+        .args([source, "-lcurl", "-lm"])
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&compiled.stderr);
+    assert!(compiled.status.success(), "{words}");
+    let chain = chain();
+    write_set(built.path()).unwrap();
+    let file = |name: &str| built.path().join(name);
+    fs::set_permissions(file("server.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    let shim = Shim::start(
+        &chain,
+        "listen = [\"127.0.0.1:0\"]\nopen-to = [\"127.0.0.1\"]",
+        &format!(
+            "[tls]\ncertificate = {:?}\nkey = {:?}\n",
+            file("server.pem"),
+            file("server.key")
+        ),
+    );
+    wait_until("enough bytes at once", || {
+        let status = shim.local.get("/api/status").json();
+        status["gateway"]["buffer"]["fill_bytes"].as_u64() > Some(1 << 20)
+    });
+    let At::Address(address) = shim.remote() else {
+        panic!("an address");
+    };
+    let output = Command::new(&program)
+        .arg(format!("https://localhost:{}", address.port()))
+        .arg(file("ca.pem"))
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "streambytes 65536\nhexbytes 1000\nshort 1000\nint 10000\nint 1\nfloat 1000\ndouble 1000\ndouble 1\n",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.status.success());
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use qrng_tests::browser::{self, Browser};
 use qrng_tests::chain::Chain;
 use qrng_tests::http::At;
 use qrng_tests::shim::{Shim, write_keys};
@@ -36,20 +37,11 @@ impl Seen {
     }
 }
 
-/// Whether there is a browser.
-fn has_browser() -> bool {
-    let version = Command::new("chromium")
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output();
-    version.is_ok_and(|output| output.status.success())
-}
-
 /// Opens the page in a window of `size`, lets it run, and keeps a picture of it at `picture`.
 fn open(address: SocketAddr, size: &str, picture: &Path) -> Seen {
     let url = format!("http://{address}/");
     let profile = tempfile::tempdir().unwrap();
-    let browser = |what: &str| {
+    let run = |what: &str| {
         let mut command = Command::new("chromium");
         command
             .args([
@@ -74,8 +66,8 @@ fn open(address: SocketAddr, size: &str, picture: &Path) -> Seen {
         assert!(output.status.success(), "{words}");
         (String::from_utf8(output.stdout).unwrap(), words)
     };
-    let (document, console) = browser("--dump-dom");
-    let (_, more) = browser(&format!("--screenshot={}", picture.display()));
+    let (document, console) = run("--dump-dom");
+    let (_, more) = run(&format!("--screenshot={}", picture.display()));
     let png = std::fs::read(picture).unwrap();
     assert!(
         png.starts_with(b"\x89PNG") && png.len() > 5000,
@@ -157,7 +149,7 @@ fn the_picture_is_of_tested_bytes_and_never_of_served_ones() {
 
 #[test]
 fn a_browser_shows_the_state_and_asks_for_a_key_where_one_is_needed() {
-    if !has_browser() {
+    if !browser::is_there() {
         skip!("there is no chromium");
     }
     let chain = chain();
@@ -208,4 +200,63 @@ fn a_browser_shows_the_state_and_asks_for_a_key_where_one_is_needed() {
     assert!(!seen.document.contains("id=\"ask-key\" hidden"));
     assert_eq!(seen.text("admitted"), "-");
     assert_eq!(seen.complaints(), [""; 0]);
+}
+
+#[test]
+fn the_key_form_and_the_button_do_what_they_say() {
+    if !browser::is_there() {
+        skip!("there is no chromium");
+    }
+    let chain = chain();
+    let (path, keys) = write_keys(&chain, &["one"]);
+    let more = format!("listen = [\"127.0.0.1:0\"]\nkeys = {path:?}");
+    let shim = Shim::start(&chain, &more, "");
+    shim.wait_for_bytes();
+    let tested = || {
+        let status = shim.local.get("/api/status").json();
+        status["http"]["bytes"]["tested"].as_u64().unwrap()
+    };
+    let mut page = Browser::open(&format!("http://{}/", address(&shim)));
+    // Before: a form, and nothing of the state.
+    page.wait_for("document.getElementById('state').textContent === 'A key is needed'");
+    assert!(page.shows("#ask-key"));
+    assert_eq!(page.text("admitted"), "-");
+    // A wrong key changes nothing.
+    page.click("#key");
+    page.write("not-the-key-not-the-key");
+    page.click("#ask-key button");
+    page.wait_for("document.getElementById('reasons').textContent.includes('is not one of those')");
+    assert!(page.shows("#ask-key"));
+    assert_eq!(page.text("admitted"), "-");
+    assert_eq!(page.value("document.getElementById('key').value"), "");
+    // The right one.
+    page.click("#key");
+    page.write(&keys[0]);
+    page.click("#ask-key button");
+    page.wait_for("document.getElementById('state').textContent === 'serving'");
+    assert!(!page.shows("#ask-key"));
+    assert!(page.text("admitted").ends_with("B/s"));
+    // It stays in the page: nothing is left in its address or in what it stores.
+    let kept = page.value(
+        "JSON.stringify([location.href, document.cookie, {...localStorage}, {...sessionStorage}])",
+    );
+    assert!(!kept.as_str().unwrap().contains(&keys[0]), "{kept}");
+    // The button uses up 64 KiB, and shows a picture of them and the verdict.
+    assert_eq!(tested(), 0);
+    let verdict = page.text("verdict");
+    assert!(
+        page.value("document.getElementById('specimen').dataset.shown")
+            .is_null()
+    );
+    page.click("#test");
+    page.wait_for(&format!(
+        "document.getElementById('verdict').textContent !== {verdict:?} && !document.getElementById('test').disabled"
+    ));
+    assert_eq!(tested(), 65_536);
+    page.wait_for("document.getElementById('specimen').dataset.shown === 'yes'");
+    assert!(
+        page.text("verdict").contains("pi as "),
+        "{}",
+        page.text("verdict")
+    );
 }

@@ -66,7 +66,9 @@ const NOT_DESCRIBED: [&str; 5] = ["other", "/mcp", "/", "/page.css", "/page.js"]
 #[test]
 fn the_description_has_every_path_and_the_limits_that_are_set() {
     let chain = Chain::new();
-    let shim = Shim::start(&chain, "", "[limits]\nbytes = \"1 MiB\"\nwait = \"7 s\"");
+    let (keys, _) = write_keys(&chain, &["collector"]);
+    let tables = format!("[limits]\nbytes = \"1 MiB\"\nwait = \"7 s\"\n[push]\nkeys = {keys:?}\n");
+    let shim = Shim::start(&chain, "", &tables);
     let document = shim.local.get("/openapi.json").json();
     assert_eq!(document["openapi"].as_str().map(|v| &v[..3]), Some("3.1"));
     let paths: Vec<_> = document["paths"]

@@ -169,6 +169,34 @@ fn keys_are_locked_and_bytes_that_were_handed_out_are_nowhere() {
 }
 
 #[test]
+fn the_http_service_locks_its_memory_and_keeps_it_out_of_cores() {
+    if let Some(reason) = no_mount() {
+        skip!("{reason}");
+    }
+    if !is_root() {
+        skip!("not root, whose limit on locked memory can be lifted");
+    }
+    let mut chain = Chain::new();
+    chain.start_gateway("accept-simulated = true", "");
+    chain.start_collector(None, SOURCE);
+    let shim = qrng_tests::shim::Shim::start(&chain, "", "");
+    shim.wait_for_bytes();
+    assert_eq!(shim.local.get("/api/random?bytes=4096").status, 200);
+    let pid = shim.child.id();
+    let field = |name: &str| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.unwrap().trim().split(' ').next().unwrap();
+        number.parse::<u64>().unwrap()
+    };
+    // In kB: the kernel's own pages, such as vdso, are locked by nobody.
+    let (locked, all) = (field("VmLck:"), field("VmSize:"));
+    assert!(locked > 1000 && locked > all / 2, "{locked} of {all} kB");
+    let filter = fs::read_to_string(format!("/proc/{pid}/coredump_filter")).unwrap();
+    assert_eq!(filter.trim(), "00000000");
+}
+
+#[test]
 fn an_aborted_daemon_leaves_no_core() {
     if let Some(reason) = no_mount() {
         skip!("{reason}");

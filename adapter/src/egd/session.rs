@@ -171,9 +171,9 @@ impl Session {
     fn bear(&self, error: ConsumerError) -> Result<(), Ended> {
         match error {
             ConsumerError::Unwanted { .. } => Err(Ended::Left),
-            ConsumerError::Latched { .. } | ConsumerError::Stalled { .. } => {
-                Err(Ended::NoBytes(error))
-            }
+            ConsumerError::Latched { .. }
+            | ConsumerError::Stalled { .. }
+            | ConsumerError::Quota { .. } => Err(Ended::NoBytes(error)),
             // A gateway that is started anew, or has many connections: the client may wait, as it has asked to.
             _ if self.client.stays(RETRY) => Ok(()),
             _ => Err(Ended::Left),

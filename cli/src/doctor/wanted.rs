@@ -16,7 +16,7 @@ use super::report::{Card, Problem};
 pub struct Wanted {
     /// What the sources read, by the sources' names; none: whatever there is.
     sources: Option<Vec<(String, Driver)>>,
-    /// The gateways that are named, and where they listen.
+    /// The gateways that datagrams are sent to, and where they listen.
     pub gateways: Vec<(String, SocketAddr)>,
     /// What is wrong with the configuration.
     pub problems: Vec<Problem>,
@@ -40,7 +40,10 @@ impl Wanted {
                 let gateways = config.gateways.into_iter();
                 Self {
                     gateways: gateways
-                        .map(|gateway| (gateway.name, gateway.address))
+                        .filter_map(|gateway| {
+                            let address = gateway.address()?;
+                            Some((gateway.name, address))
+                        })
                         .collect(),
                     sources: Some(sources.map(|source| (source.name, source.driver)).collect()),
                     problems: Vec::new(),
@@ -130,11 +133,12 @@ impl Wanted {
 }
 
 /// Key files are not looked at: they are for the collector's user, and say nothing of devices.
-fn unseen(files: &[PathBuf]) -> Result<Checked> {
+fn unseen(files: &[PathBuf], api_keys: &[PathBuf]) -> Result<Checked> {
     let ids = files.iter().map(|file| Ok(file.display().to_string()));
     Ok(Checked {
         psk: None,
         keys: ids.collect(),
+        api_keys: vec![Ok(()); api_keys.len()],
     })
 }
 

@@ -254,15 +254,19 @@ pub struct Confinement {
     pub sender: String,
     /// The one with the devices.
     pub reader: String,
+    /// The one that pushes, if there is one.
+    pub pusher: Option<String>,
 }
 
 impl Confinement {
     /// The processes that are not confined.
     pub fn missing(&self) -> Vec<&'static str> {
+        let none = String::new();
         let all = [
             ("gateway", &self.gateway),
             ("sender", &self.sender),
             ("reader", &self.reader),
+            ("pusher", self.pusher.as_ref().unwrap_or(&none)),
         ];
         let off = all.iter().filter(|(_, how)| *how == "off-insecure");
         off.map(|(process, _)| *process).collect()
@@ -378,4 +382,18 @@ pub struct Destination {
     pub sent_bytes: u64,
     /// Datagrams that the kernel refused to send.
     pub failed_datagrams: u64,
+    /// What was pushed; none if datagrams are sent.
+    pub push: Option<Pushed>,
+}
+
+/// What was pushed to a gateway.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Pushed {
+    /// Packets that it took.
+    pub packets: u64,
+    /// Packets that were never pushed.
+    pub dropped: u64,
+    /// Bytes that wait.
+    pub queued: u64,
 }

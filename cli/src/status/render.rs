@@ -313,17 +313,33 @@ pub fn collector(now: &Sample<Collector>, before: Option<&Sample<Collector>>) ->
         line(&mut out, "rates", &words);
     }
     for gateway in &it.gateways {
-        let words = format!(
-            "{} at {}, key {}{}   {} packets   {} sent   {} datagrams failed",
+        let whom = format!(
+            "{} at {}, key {}{}   {} packets",
             gateway.name,
             gateway.address,
             gateway.key_id,
             days(gateway.last_key_day.as_deref(), gateway.key_days_left),
             text::count(gateway.sealed_packets),
-            text::bytes(gateway.sent_bytes),
-            text::count(gateway.failed_datagrams)
         );
-        line(&mut out, "sends to", &words);
+        match &gateway.push {
+            None => {
+                let words = format!(
+                    "{whom}   {} sent   {} datagrams failed",
+                    text::bytes(gateway.sent_bytes),
+                    text::count(gateway.failed_datagrams)
+                );
+                line(&mut out, "sends to", &words);
+            }
+            Some(push) => {
+                let words = format!(
+                    "{whom}   {} pushed   {} wait   {} dropped",
+                    text::count(push.packets),
+                    text::bytes(push.queued),
+                    text::count(push.dropped)
+                );
+                line(&mut out, "pushes to", &words);
+            }
+        }
     }
     out
 }

@@ -223,7 +223,7 @@ fn client(problems: &mut Problems, place: &Place, chain: &Path, key: &Path) -> O
 }
 
 /// Reads a file that is no secret.
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         File::open(path)?

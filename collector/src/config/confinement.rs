@@ -1,4 +1,4 @@
-//! Which of the collector's two processes are confined.
+//! Which of the collector's processes are confined.
 
 pub use qrng_confine::Confinement;
 use serde::Deserialize;
@@ -11,4 +11,6 @@ pub struct ConfinementConfig {
     pub sender: Confinement,
     /// The process that has the devices.
     pub reader: Confinement,
+    /// The process that pushes by HTTPS, if there is one.
+    pub pusher: Confinement,
 }

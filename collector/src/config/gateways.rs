@@ -8,7 +8,7 @@ use qrng::packet::SLOTS;
 use qrng_daemon::{PSK_REMEDY, PSK_VARIABLE, Problems, path_in};
 
 use super::raw::RawGateway;
-use super::{Gateway, KeyCheck};
+use super::{Gateway, KeyCheck, Reach, push};
 use crate::messages::Checked;
 
 /// The most gateways: each has its slot.
@@ -36,17 +36,41 @@ pub(super) fn check(
         );
     }
     let files: Vec<PathBuf> = raw.iter().map(|raw| path_in(file, &raw.key)).collect();
-    let ids = key_ids(problems, &files, keys);
+    let ways: Vec<_> = (1..)
+        .zip(&raw)
+        .map(|(number, raw)| reach(problems, &format!("gateway {number}"), file, raw))
+        .collect();
+    let checked = key_ids(problems, &files, &ways, keys);
     let mut gateways = Vec::new();
     // The gateway's number by each thing that is its alone.
     let mut seen = HashMap::new();
-    for (number, ((raw, key), id)) in (1..).zip(raw.into_iter().zip(files).zip(ids)) {
+    let all = raw
+        .into_iter()
+        .zip(ways)
+        .zip(files.into_iter().zip(checked));
+    for (number, ((raw, reach), (key, id))) in (1..).zip(all) {
         let place = format!("gateway {number}");
-        let Some(gateway) = gateway(problems, &place, raw, key, id) else {
+        let id = problems.keep(
+            &format!("{place}: key"),
+            id,
+            "name the collector's key file that `qrng keygen` made",
+        );
+        let (Some(reach), Some(key_id)) = (reach, id) else {
             continue;
         };
+        let mut gateway = Gateway {
+            name: String::new(),
+            reach,
+            key,
+            key_id,
+        };
+        gateway.name = raw.name.unwrap_or_else(|| gateway.place());
+        let address = match &gateway.reach {
+            Reach::Udp(_) => "address",
+            Reach::Push(_) => "url",
+        };
         for (what, value) in [
-            ("address", gateway.address.to_string()),
+            (address, gateway.place()),
             ("key", gateway.key_id.clone()),
             ("name", gateway.name.clone()),
         ] {
@@ -64,51 +88,66 @@ pub(super) fn check(
     gateways
 }
 
-/// For each key file the key's id, or what is wrong with it.
+/// For each key file the key's id, or what is wrong with it. What is wrong with the keys for pushing is noted.
 fn key_ids(
     problems: &mut Problems,
     files: &[PathBuf],
+    ways: &[Option<Reach>],
     keys: KeyCheck<'_>,
 ) -> Vec<Result<String, String>> {
+    let pushed = (1..).zip(ways).filter_map(|(number, way)| match way {
+        Some(Reach::Push(push)) => Some((number, push.api_key.clone())),
+        _ => None,
+    });
+    let (numbers, api_keys): (Vec<u16>, Vec<_>) = pushed.unzip();
     let checked = problems.keep(
         "gateway",
-        keys(files).map_err(|e| format!("the key files cannot be checked: {e:#}")),
+        keys(files, &api_keys).map_err(|e| format!("the key files cannot be checked: {e:#}")),
         "see the log",
     );
-    let Checked { psk, mut keys } = checked.unwrap_or_default();
+    let Checked {
+        psk,
+        mut keys,
+        api_keys,
+    } = checked.unwrap_or_default();
     if let Some(what) = psk {
         let variable = format!("environment variable {PSK_VARIABLE}");
         problems.add(&variable, what, PSK_REMEDY);
+    }
+    for (number, checked) in numbers.into_iter().zip(api_keys) {
+        let _ = problems.keep(
+            &format!("gateway {number}: push.api-key"),
+            checked,
+            "put the key that `qrng-http --new-key` has printed into a file of its own",
+        );
     }
     keys.resize_with(files.len(), || Err("was not checked".into()));
     keys
 }
 
-fn gateway(
-    problems: &mut Problems,
-    place: &str,
-    raw: RawGateway,
-    key: PathBuf,
-    id: Result<String, String>,
-) -> Option<Gateway> {
-    let address = problems.keep(
-        &format!("{place}: address"),
-        one_host(&raw.address),
-        "write the gateway's ip:port, for instance \"192.0.2.10:4790\"",
-    );
-    let id = problems.keep(
-        &format!("{place}: key"),
-        id,
-        "name the collector's key file that `qrng keygen` made",
-    );
-    let (address, key_id) = (address?, id?);
-    let name = raw.name.unwrap_or_else(|| address.to_string());
-    Some(Gateway {
-        name,
-        address,
-        key,
-        key_id,
-    })
+/// How the gateway at `place` is reached.
+fn reach(problems: &mut Problems, place: &str, file: &Path, raw: &RawGateway) -> Option<Reach> {
+    let key = format!("{place}: address");
+    let remedy = "write the gateway's ip:port, for instance \"192.0.2.10:4790\"";
+    match (&raw.address, &raw.push) {
+        (Some(address), None) => {
+            let address = problems.keep(&key, one_host(address), remedy);
+            address.map(Reach::Udp)
+        }
+        (None, Some(push)) => push::check(problems, place, file, push).map(Reach::Push),
+        (None, None) => {
+            problems.add(&key, "is missing", remedy);
+            None
+        }
+        (Some(_), Some(_)) => {
+            problems.add(
+                &key,
+                "is given, and [gateway.push] as well",
+                "leave one out: a gateway is sent to or pushed to",
+            );
+            None
+        }
+    }
 }
 
 /// An address that one gateway alone can have.

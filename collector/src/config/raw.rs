@@ -11,6 +11,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::ConfinementConfig;
 use super::appliance::RawAppliance;
+use super::push::RawPush;
 
 /// The configuration file as written.
 #[derive(Debug, Deserialize)]
@@ -171,8 +172,9 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RawSour
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawGateway {
     pub(super) name: Option<String>,
-    pub(super) address: String,
+    pub(super) address: Option<String>,
     pub(super) key: PathBuf,
+    pub(super) push: Option<RawPush>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::raw::RawSend;
 use super::{Gateway, SourceConfig};
 use crate::acquire::Cut;
-use crate::send::{LONGEST_BATCH, MOST_SEGMENTS, headers};
+use crate::send::{LONGEST_BATCH, MOST_SEGMENTS, headers as headers_of};
 
 /// The largest data field that fits in IPv6 over Ethernet without fragments, in bytes.
 const MAX_DATA_V6: usize = DEFAULT_DATA;
@@ -81,7 +81,8 @@ pub(super) fn check(problems: &mut Problems, raw: &RawSend, gateways: &[Gateway]
         );
     }
     let burst = size(problems, "send.burst", raw.burst.as_ref(), DEFAULT_BURST);
-    let headers = gateways.iter().map(|g| headers(&g.address)).max();
+    let headers = gateways.iter().filter_map(Gateway::address);
+    let headers = headers.map(|address| headers_of(&address)).max();
     let datagram = data_size + OVERHEAD;
     let wire = (datagram.max(ANNOUNCEMENT_LEN) + headers.unwrap_or(0)) as u64;
     if burst < wire {
@@ -137,7 +138,9 @@ pub(super) fn check_pace(
 }
 
 fn data_size(problems: &mut Problems, raw: &RawSend, gateways: &[Gateway]) -> usize {
-    let v6 = gateways.iter().any(|g| g.address.is_ipv6());
+    let v6 = gateways
+        .iter()
+        .any(|g| g.address().is_some_and(|a| a.is_ipv6()));
     let (most, network) = if v6 {
         (MAX_DATA_V6, "IPv6")
     } else {

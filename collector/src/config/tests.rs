@@ -16,6 +16,7 @@ mod appliance;
 mod combining;
 mod gateways;
 mod pcie;
+mod push;
 mod refining;
 mod sending;
 mod sources;
@@ -55,7 +56,7 @@ fn check_in(
     let given = Given {
         file: &file,
         raw,
-        keys: &|files| Ok(crate::sender::check_keys(files, &psk)),
+        keys: &|files, api_keys| Ok(crate::sender::check_keys(files, api_keys, &psk)),
         environment,
     };
     Config::try_from(given).map_err(|e| e.to_string())

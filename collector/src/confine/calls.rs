@@ -37,9 +37,11 @@ fn of_sender(handles: &SenderHandles) -> Result<Rules, Error> {
     let sockets = handles.sockets.iter().map(|&fd| vec![is(0, fd), is(2, 0)]);
     allow(&mut rules, libc::SYS_sendmsg, sockets)?;
     allow(&mut rules, libc::SYS_read, [vec![is(0, handles.pipe)]])?;
-    let written = [handles.answers[0], handles.answers[1], libc::STDERR_FILENO];
+    let [first, second] = handles.answers;
+    let written = [first, second, libc::STDERR_FILENO];
+    let written: Vec<_> = written.into_iter().chain(handles.pusher).collect();
     for call in [libc::SYS_write, libc::SYS_writev] {
-        allow(&mut rules, call, written.map(|fd| vec![is(0, fd)]))?;
+        allow(&mut rules, call, written.iter().map(|&fd| vec![is(0, fd)]))?;
     }
     for call in [libc::SYS_pwrite64, libc::SYS_fdatasync] {
         allow(&mut rules, call, [vec![is(0, handles.epochs)]])?;
@@ -57,12 +59,25 @@ mod tests {
             pipe: 3,
             answers: [4, 5],
             sockets: vec![6, 7],
+            pusher: None,
             epochs: 8,
         };
         let mut rules = of_sender(&handles).unwrap();
         rules.remove(&libc::SYS_fcntl);
         let text = include_str!("../../../docs/confinement.md");
         assert!(text.contains(&format!("a seccomp list of {} calls", rules.len())));
+        // A pipe to the pusher is one more that is written, and nothing else.
+        assert_eq!(rules[&libc::SYS_write].len(), 3);
+        let pusher = Some(9);
+        let mut more = of_sender(&SenderHandles {
+            pusher,
+            ..handles.clone()
+        })
+        .unwrap();
+        more.remove(&libc::SYS_fcntl);
+        assert_eq!(more.len(), rules.len());
+        assert_eq!(more[&libc::SYS_writev].len(), 4);
+        assert_eq!(more[&libc::SYS_read].len(), 1);
         // One rule for each socket; without any, nothing can be sent rather than everything.
         assert_eq!(rules[&libc::SYS_sendmsg].len(), 2);
         let sockets = Vec::new();

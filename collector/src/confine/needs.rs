@@ -87,6 +87,19 @@ impl Needs {
         needs
     }
 
+    /// What the pusher needs: to connect, and to look up names if it `looks_up`.
+    pub fn of_pusher(looks_up: bool) -> Self {
+        let mut needs = Self {
+            network: true,
+            capabilities: 0,
+            ..Self::none(&[])
+        };
+        if looks_up {
+            needs.allow(Access::List, RESOLVER);
+        }
+        needs
+    }
+
     fn add(&mut self, driver: &Driver) {
         match driver {
             Driver::Simulator { .. } => {}

@@ -25,8 +25,8 @@ pub mod address;
 pub mod answer;
 mod fetch;
 mod parts;
-mod pause;
-mod trouble;
+pub(crate) mod pause;
+pub(crate) mod trouble;
 pub mod trust;
 
 pub use address::Address;

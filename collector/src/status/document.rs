@@ -10,8 +10,9 @@ use serde::Serialize;
 
 use super::keys::{self, KeyStatus};
 use super::{Confined, summary};
-use crate::config::{CombineConfig, Config, SendConfig, SourceConfig};
+use crate::config::{CombineConfig, Config, Gateway, SendConfig, SourceConfig};
 use crate::counters::GatewayCounters;
+use crate::pusher::PushCounters;
 use crate::source::{Part, Sensors};
 use crate::stats::{SourceStats, Stats};
 
@@ -39,6 +40,7 @@ struct Peer {
     name: String,
     address: String,
     key_id: String,
+    pushed: bool,
 }
 
 #[derive(Serialize)]
@@ -131,6 +133,8 @@ struct GatewayStatus<'s> {
     sent_bytes: u64,
     failed_datagrams: u64,
     segmentation_offload: bool,
+    /// What was pushed; none if datagrams are sent.
+    push: Option<PushCounters>,
 }
 
 #[derive(Serialize, Clone, Copy)]
@@ -144,12 +148,13 @@ impl Document {
     pub(super) fn new(config: &Config, confinement: Confined, now: Instant) -> Self {
         let peers = config.gateways.iter().map(|gateway| Peer {
             name: gateway.name.clone(),
-            address: gateway.address.to_string(),
+            address: gateway.place(),
             key_id: gateway.key_id.clone(),
+            pushed: gateway.push().is_some(),
         });
         Self {
             start: now,
-            warnings: config.sources.iter().flat_map(warnings).collect(),
+            warnings: all_warnings(config),
             conditioning: config.sources.iter().map(conditioned).collect(),
             combining: config.combine.as_ref().map(combining),
             gateways: peers.collect(),
@@ -173,6 +178,18 @@ impl Document {
             .collect();
         let mut reasons = summary::reasons(stats);
         reasons.extend(keys.iter().cloned());
+        let mut told = stats.pushed().into_iter();
+        // In the order of those that are pushed to; zeros before the pusher has told anything.
+        let pushed: Vec<_> = self
+            .gateways
+            .iter()
+            .map(|peer| peer.pushed.then(|| told.next().unwrap_or_default()))
+            .collect();
+        let troubles = self.gateways.iter().zip(&pushed);
+        reasons.extend(troubles.filter_map(|(peer, pushed)| {
+            let trouble = pushed.as_ref()?.trouble.as_ref()?;
+            Some(format!("gateway {} {trouble}", peer.name))
+        }));
         let named = peers.clone().map(|(peer, sent)| (&*peer.name, sent));
         self.log.look(keys, named);
         let sources = stats.sources().iter().zip(&self.conditioning);
@@ -200,7 +217,8 @@ impl Document {
                 stopped: combined.stopped,
             }),
             gateways: peers
-                .map(|(peer, sent)| gateway(peer, sent, today))
+                .zip(pushed)
+                .map(|((peer, sent), push)| gateway(peer, sent, push, today))
                 .collect(),
             send_errors: sent.errors,
             pacing: self.pacing,
@@ -211,6 +229,13 @@ impl Document {
         document.push('\n');
         document
     }
+}
+
+/// What is configured so that somebody should know of it.
+fn all_warnings(config: &Config) -> Vec<String> {
+    let of_sources = config.sources.iter().flat_map(warnings);
+    let of_gateways = config.gateways.iter().filter_map(Gateway::warning);
+    of_sources.chain(of_gateways).collect()
 }
 
 fn warnings(source: &SourceConfig) -> Vec<String> {
@@ -270,7 +295,12 @@ fn pacing(send: &SendConfig) -> Option<Pacing> {
     })
 }
 
-fn gateway<'s>(peer: &'s Peer, sent: &GatewayCounters, today: Day) -> GatewayStatus<'s> {
+fn gateway<'s>(
+    peer: &'s Peer,
+    sent: &GatewayCounters,
+    push: Option<PushCounters>,
+    today: Day,
+) -> GatewayStatus<'s> {
     GatewayStatus {
         name: &peer.name,
         address: &peer.address,
@@ -283,6 +313,7 @@ fn gateway<'s>(peer: &'s Peer, sent: &GatewayCounters, today: Day) -> GatewaySta
         sent_bytes: sent.bytes,
         failed_datagrams: sent.failed,
         segmentation_offload: sent.offloads,
+        push,
     }
 }
 

@@ -9,9 +9,13 @@ use std::time::Duration;
 use qrng::units::{Amount, UnitError};
 use qrng_daemon::{Problems, path_in, read_secret};
 
-use super::{Environment, Limits, Raw, RawLimits, RawMcp, RawRate, RawTls, Tls, UnixSocket};
+use super::{
+    Environment, Limits, Raw, RawLimits, RawMcp, RawPush, RawRate, RawTls, Tls, UnixSocket,
+};
+use crate::hosts::Hosts;
 use crate::keys::Keys;
 use crate::network::Network;
+use crate::push::Push;
 use crate::rate::Rate;
 use crate::supply::Gateway;
 use crate::tls::{Certificate, Files, acceptor, read_all};
@@ -111,6 +115,14 @@ pub(super) fn networks(texts: &[String], problems: &mut Problems) -> Vec<Network
         .collect()
 }
 
+/// Names that open networks may call this service by.
+pub(super) fn hosts(names: &[String], problems: &mut Problems) -> Hosts {
+    let remedy =
+        "give names without a port, such as \"gateway.example\"; addresses and localhost are known";
+    let hosts = problems.keep("hosts", Hosts::new(names), remedy);
+    hosts.unwrap_or_default()
+}
+
 /// TLS: the certificate and its key, and who issues those of clients.
 pub(super) fn tls(file: &Path, raw: &RawTls, problems: &mut Problems) -> Option<Tls> {
     let files = Files {
@@ -169,18 +181,7 @@ pub(super) fn keys(
 ) -> Keys {
     let mut keys = Keys::default();
     if let Some(path) = path {
-        let path = path_in(file, path);
-        let added = read_secret(&path)
-            .map_err(|e| e.to_string())
-            .and_then(|text| {
-                keys.add_file(&text, rate)
-                    .map_err(|e| format!("{}: {e}", path.display()))
-            });
-        problems.keep(
-            "keys",
-            added,
-            "make each line with `qrng-http --new-key NAME`",
-        );
+        add_keys("keys", file, path, rate, &mut keys, problems);
     }
     if let Some(clear) = &environment.api_keys {
         log::warn!(
@@ -193,6 +194,62 @@ pub(super) fn keys(
         );
     }
     keys
+}
+
+/// What collectors push: with keys of their own, to a gateway of this host.
+pub(super) fn push(
+    file: &Path,
+    raw: &RawPush,
+    rate: Rate,
+    readers: &Keys,
+    problems: &mut Problems,
+) -> Option<Push> {
+    let remedy =
+        "give the address and port that the gateway listens on, such as \"127.0.0.1:4790\"";
+    let gateway = problems.keep("push.gateway", parse_address(&raw.gateway), remedy);
+    if gateway.is_some_and(|to| to.port() == 0 || to.ip().is_unspecified()) {
+        problems.add(
+            "push.gateway",
+            format_args!("{} is no address that can be sent to", raw.gateway),
+            remedy,
+        );
+    }
+    let mut keys = Keys::default();
+    add_keys("push.keys", file, &raw.keys, rate, &mut keys, problems);
+    if keys.is_empty() {
+        problems.add(
+            "push.keys",
+            "there are none, so that nobody could push",
+            "make a line with `qrng-http --new-key NAME`",
+        );
+    }
+    if let Some(name) = keys.shared_with(readers) {
+        problems.add(
+            "push.keys",
+            format_args!("the key {name} is also one of those that read"),
+            "give collectors keys of their own: what pushes must not read",
+        );
+    }
+    Some(Push::new(gateway?, keys))
+}
+
+/// Adds the keys of a file to `keys`.
+fn add_keys(
+    key: &str,
+    file: &Path,
+    path: &Path,
+    rate: Rate,
+    keys: &mut Keys,
+    problems: &mut Problems,
+) {
+    let path = path_in(file, path);
+    let added = read_secret(&path)
+        .map_err(|e| e.to_string())
+        .and_then(|text| {
+            keys.add_file(&text, rate)
+                .map_err(|e| format!("{}: {e}", path.display()))
+        });
+    problems.keep(key, added, "make each line with `qrng-http --new-key NAME`");
 }
 
 /// The limits.
@@ -246,6 +303,7 @@ fn between<T: PartialOrd + Copy + std::fmt::Debug>(
 pub(super) fn models(
     raw: &RawMcp,
     listen: &[SocketAddr],
+    hosts: &Hosts,
     problems: &mut Problems,
 ) -> qrng_mcp::Allowed {
     let plain = |text: &str| !text.is_empty() && !text.contains(['/', ' ', '*', '@']);
@@ -272,6 +330,7 @@ pub(super) fn models(
     let mut allowed = qrng_mcp::Allowed::default();
     let addresses = listen.iter().map(|address| address.ip().to_string());
     allowed.hosts.extend(addresses);
+    allowed.hosts.extend(hosts.names().iter().cloned());
     allowed.hosts.extend(raw.hosts.iter().cloned());
     allowed.origins.extend(raw.origins.iter().cloned());
     allowed

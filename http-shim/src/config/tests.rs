@@ -59,7 +59,7 @@ fn every_problem_is_told_at_once_and_no_key_is_repeated() {
         api_keys: Some("secret".to_owned().into()),
         rate_limit: Some("many".into()),
     };
-    let text = "mount = \"qrng\"\nsocket-mode = \"0888\"\nlisten = [\"here\"]\nopen-to = [\"10.0.0.1/8\"]\n\
+    let text = "mount = \"qrng\"\nsocket-mode = \"0888\"\nlisten = [\"here\"]\nopen-to = [\"10.0.0.1/8\"]\nhosts = [\"*\"]\n\
                 keys = \"/nonexistent\"\n[limits]\nbytes = \"0\"\nheader-time = \"1 h\"\nconnections = 0\n[rate]\nburst = 0";
     let error = check(text, &environment).err().unwrap();
     for key in [
@@ -67,6 +67,7 @@ fn every_problem_is_told_at_once_and_no_key_is_repeated() {
         "socket-mode:",
         "listen:",
         "open-to:",
+        "hosts:",
         "keys:",
         "QRNG_API_KEYS:",
         "QRNG_RATE_LIMIT:",
@@ -141,4 +142,35 @@ fn models_find_the_service_by_its_addresses_and_the_names_that_are_given() {
         let error = complaint(&format!("{open}origins = [{wrong}]"));
         assert!(error.contains("mcp.origins"), "{error}");
     }
+}
+
+#[test]
+fn collectors_have_keys_of_their_own_and_a_gateway() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    let (reader, pusher) = (
+        crate::keys::new_key("lab", &[3; 32]).unwrap(),
+        crate::keys::new_key("collector", &[4; 32]).unwrap(),
+    );
+    let (readers, pushers) = (file("readers", &reader.1), file("pushers", &pusher.1));
+    let text = format!("listen = [\"127.0.0.1:0\"]\n[push]\nkeys = {pushers:?}\n");
+    let config = check(&text, &Environment::default()).unwrap();
+    let push = config.push.unwrap();
+    assert_eq!(push.gateway(), "127.0.0.1:4790".parse().unwrap());
+    assert!(push.keys.find(pusher.0.as_bytes()).is_some());
+    assert!(config.access.keys.is_empty());
+    for gateway in ["0.0.0.0:4790", "127.0.0.1:0", "gateway.example:4790"] {
+        let error = complaint(&format!("{text}gateway = {gateway:?}"));
+        assert!(error.contains("push.gateway"), "{error}");
+    }
+    let both = format!("keys = {readers:?}\n[push]\nkeys = {readers:?}\n");
+    assert!(complaint(&both).contains("what pushes must not read"));
+    let none = format!("[push]\nkeys = {:?}\n", file("none", "# none\n"));
+    assert!(complaint(&none).contains("nobody could push"));
+    assert!(complaint("[push]\n").contains("keys"));
 }

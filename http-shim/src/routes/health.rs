@@ -141,6 +141,10 @@ async fn status(State(app): State<Arc<App>>) -> Result<Json<Value>, Problem> {
                 "held": app.pool.held(),
             },
             "requests_waiting": app.pool.waiting(),
+            "push": app.push.as_ref().map(|push| {
+                let (packets, bytes) = push.handed_over();
+                json!({ "packets": packets, "bytes": bytes, "failures": push.failures() })
+            }),
         },
     })))
 }

@@ -125,6 +125,11 @@ fn of_gateway(page: &mut Page, gateway: &Gateway) -> prometheus::Result<()> {
         "Datagrams that the socket had no room for.",
         count("socket_drops"),
     )?;
+    page.counter(
+        "qrng_packets_from_this_host_total",
+        "Datagrams that the gateway's own host has sent: what collectors push.",
+        count("from_this_host"),
+    )?;
     page.counters(
         "qrng_packets_rejected_total",
         "Datagrams refused, by reason.",
@@ -212,6 +217,24 @@ fn own(page: &mut Page, app: &App) -> prometheus::Result<()> {
         "Connections.",
         app.connections.count() as f64,
     )?;
+    if let Some(push) = &app.push {
+        let (packets, bytes) = push.handed_over();
+        page.counter(
+            "qrng_http_pushed_packets_total",
+            "Packets of collectors handed over to the gateway.",
+            packets as f64,
+        )?;
+        page.counter(
+            "qrng_http_pushed_bytes_total",
+            "Bytes of these packets.",
+            bytes as f64,
+        )?;
+        page.counter(
+            "qrng_http_push_failures_total",
+            "Bodies of collectors that could not be handed over, because the gateway does not listen.",
+            push.failures() as f64,
+        )?;
+    }
     let driven_out = app.connections.driven_out.load(Ordering::Relaxed);
     page.counter(
         "qrng_http_connections_driven_out_total",

@@ -1,8 +1,9 @@
 //! Confines itself as the collector's sender or reader or the gateway is confined, and then makes one system call.
 //!
-//! `qrng-test-confined sender|files|reader|network|netlink|gateway|mounting|gateway-files|free CALL`. Ends with 0 if the call was made and
+//! `qrng-test-confined sender|pushing|files|reader|network|netlink|pusher|gateway|mounting|gateway-files|free CALL`. Ends with 0 if the call was made and
 //! worked, with the error's number if it failed, and by SIGSYS if it is forbidden. `files` is a sender
 //! before its system calls are taken: what it then may not do is a matter of Landlock; `gateway-files` the same of a gateway.
+//! `pushing` is a sender with a pipe to a pusher, and `pusher` that, which may connect to port 1.
 //! `mounting` is a gateway that mounts by itself. `free` is not confined. The gateway's runtime directory is what
 //! `QRNG_TEST_DIRECTORY` names.
 #![allow(unsafe_code)] // Calls that no library makes, by their numbers.
@@ -10,7 +11,7 @@
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -24,7 +25,9 @@ use qrng_collector::acquire::Cut;
 use qrng_collector::block::Batch;
 use qrng_collector::confine::needs::Needs;
 use qrng_collector::confine::socket::deaf;
-use qrng_collector::confine::{SenderHandles, reader_with, sender_calls, sender_privileges};
+use qrng_collector::confine::{
+    SenderHandles, pusher, reader_with, sender_calls, sender_privileges,
+};
 use qrng_collector::epoch::{EpochError, Epochs};
 use qrng_collector::seal::{Seal, notice_room};
 use qrng_gateway::confine::{Extent, privileges_and_files, system_calls};
@@ -37,6 +40,7 @@ struct Handles {
     answers: File,
     epochs: File,
     other: File,
+    handoff: File,
     /// A connection like that to the service manager, and its other end.
     manager: [UnixDatagram; 2],
 }
@@ -78,6 +82,10 @@ fn open() -> Handles {
         answers: filled,
         epochs: writable.expect("a file"),
         other: File::open("/dev/null").expect("/dev/null"),
+        handoff: File::options()
+            .write(true)
+            .open("/dev/null")
+            .expect("/dev/null"),
         manager: UnixDatagram::pair().expect("a pair of sockets").into(),
     }
 }
@@ -85,7 +93,7 @@ fn open() -> Handles {
 fn confine(process: &str, handles: &Handles) {
     let mut needs = Needs::none(&[]);
     match process {
-        "sender" | "files" => {
+        "sender" | "pushing" | "files" => {
             sender_privileges().expect("privileges");
             if process == "files" {
                 return;
@@ -94,9 +102,14 @@ fn confine(process: &str, handles: &Handles) {
                 pipe: handles.pipe.as_raw_fd(),
                 answers: [handles.answers.as_raw_fd(); 2],
                 sockets: vec![handles.socket.as_raw_fd()],
+                pusher: (process == "pushing").then(|| handles.handoff.as_raw_fd()),
                 epochs: handles.epochs.as_raw_fd(),
             });
             return calls.expect("system calls");
+        }
+        "pusher" => {
+            pusher(&[1], false).expect("confinement");
+            return;
         }
         "free" => return,
         "gateway" => return confine_gateway(&Extent::Whole(None), true, handles),
@@ -173,6 +186,7 @@ fn make(call: &str, handles: &Handles) -> io::Result<()> {
         handles.epochs.as_raw_fd(),
     );
     let (answers, other) = (handles.answers.as_raw_fd(), handles.other.as_raw_fd());
+    let handoff = handles.handoff.as_raw_fd();
     let manager = handles.manager[0].as_raw_fd();
     let mut buffer = [0_u8; 64];
     let at = buffer.as_mut_ptr() as c_long;
@@ -189,9 +203,13 @@ fn make(call: &str, handles: &Handles) -> io::Result<()> {
     let (number, arguments): (c_long, [c_long; 6]) = match call {
         // What the sender does.
         "send" => return message(socket, handles.address, 0),
+        "tcp-1" => return TcpStream::connect("127.0.0.1:1").map(drop),
+        "tcp-2" => return TcpStream::connect("127.0.0.1:2").map(drop),
         "change-day" => return change_day(epochs),
         "read-pipe" => (libc::SYS_read, [fd(pipe), at, 1, 0, 0, 0]),
         "write-answers" => (libc::SYS_write, [fd(answers), at, 1, 0, 0, 0]),
+        "write-handoff" => (libc::SYS_write, [fd(handoff), at, 1, 0, 0, 0]),
+        "read-handoff" => (libc::SYS_read, [fd(handoff), at, 1, 0, 0, 0]),
         "write-log" => (libc::SYS_write, [2, at, 0, 0, 0, 0]),
         "write-epoch" => (libc::SYS_pwrite64, [fd(epochs), at, 8, 0, 0, 0]),
         "sync-epoch" => (libc::SYS_fdatasync, [fd(epochs), 0, 0, 0, 0, 0]),

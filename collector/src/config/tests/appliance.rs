@@ -268,7 +268,15 @@ fn one_host_is_one_device_whatever_is_declared() {
 fn the_environment_replaces_the_addresses() {
     let from = |urls: &str, text: &str| {
         let appliance_urls = Some(urls.to_owned());
-        check_in(&site(), text, None, Environment { appliance_urls })
+        check_in(
+            &site(),
+            text,
+            None,
+            Environment {
+                appliance_urls,
+                ..Environment::default()
+            },
+        )
     };
     let config = from("https://b, https://c:8443", &written(GOOD)).unwrap();
     let urls: Vec<_> = settings(&config)

@@ -28,9 +28,7 @@ impl Address {
         };
         let authority = uri.authority().ok_or_else(|| wrong("names no host"))?;
         if authority.as_str().contains('@') {
-            return Err(wrong(
-                "has a user's name in it, which appliances do not ask for",
-            ));
+            return Err(wrong("has a user's name in it, which is not asked for"));
         }
         if uri.path_and_query().is_some_and(|path| path != "/") || text.contains('#') {
             return Err(wrong("goes on after the host; the path is known"));
@@ -56,6 +54,11 @@ impl Address {
     /// through two ports of one host is taken for one device.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Whether bytes come by TLS.

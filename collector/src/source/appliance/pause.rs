@@ -1,4 +1,4 @@
-//! How long an appliance that fails is left alone.
+//! How long an appliance, or a gateway that is pushed to, is left alone when it fails.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use getrandom::rand_core::TryRng;
 /// The longest pause after a first failure.
 const FIRST: Duration = Duration::from_millis(500);
 /// The longest pause of all.
-pub(super) const LONGEST: Duration = Duration::from_secs(15);
+pub(crate) const LONGEST: Duration = Duration::from_secs(15);
 
 /// Pauses that double with each failure in a row. Each is shortened by up to a half at random, so that
-/// collectors which an appliance has failed together do not all come back together.
+/// collectors which have failed together do not all come back together.
 #[derive(Debug, Default)]
-pub(super) struct Pauses {
+pub(crate) struct Pauses {
     failures: u32,
 }
 
 impl Pauses {
     /// The pause after one more failure.
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         let whole = FIRST
             .saturating_mul(1 << self.failures.min(16))
             .min(LONGEST);
@@ -30,7 +30,7 @@ impl Pauses {
     }
 
     /// There was an answer.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.failures = 0;
     }
 }

@@ -55,7 +55,7 @@ fn of_io(error: &io::Error) -> Failure {
             format!("ended the connection without a whole answer ({error}); see its own log"),
         ),
         // The resolver's errors have no kind of their own.
-        _ if error.to_string().starts_with(UNKNOWN_NAME) => unavailable(format!(
+        _ if is_unknown_name(error) => unavailable(format!(
             "has a name that cannot be looked up ({error}); give its IP address in urls"
         )),
         _ => Failure::new(Fault::Io, format!("cannot be asked: {error}")),
@@ -65,12 +65,10 @@ fn of_io(error: &io::Error) -> Failure {
 /// What an error of TLS means to an operator.
 fn tls(error: &TlsError) -> Failure {
     unavailable(match error {
-        TlsError::InvalidCertificate(error) => certificate(error),
-        TlsError::AlertReceived(Alert::ProtocolVersion)
-        | TlsError::PeerIncompatible(
-            PeerIncompatible::ServerDoesNotSupportTls12Or13
-            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
-        ) => "does not speak TLS 1.3; update it, or put a server in front of it that does".into(),
+        TlsError::InvalidCertificate(error) => certificate(error, "urls"),
+        error if lacks_tls13(error) => {
+            "does not speak TLS 1.3; update it, or put a server in front of it that does".into()
+        }
         TlsError::AlertReceived(Alert::CertificateRequired) => {
             "wants a client certificate; give client-certificate and client-key".into()
         }
@@ -93,8 +91,25 @@ fn tls(error: &TlsError) -> Failure {
     })
 }
 
-/// What is wrong with the appliance's certificate, and what mends it.
-fn certificate(error: &CertificateError) -> String {
+/// Whether the standard library says that a name is not known.
+pub(crate) fn is_unknown_name(error: &io::Error) -> bool {
+    error.to_string().starts_with(UNKNOWN_NAME)
+}
+
+/// Whether the other end does not speak TLS 1.3.
+pub(crate) fn lacks_tls13(error: &TlsError) -> bool {
+    matches!(
+        error,
+        TlsError::AlertReceived(Alert::ProtocolVersion)
+            | TlsError::PeerIncompatible(
+                PeerIncompatible::ServerDoesNotSupportTls12Or13
+                    | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+            )
+    )
+}
+
+/// What is wrong with the certificate of an appliance, or of another server, and what mends it. `key` is where its address is given.
+pub(crate) fn certificate(error: &CertificateError, key: &str) -> String {
     use CertificateError as E;
     match error {
         E::UnknownIssuer | E::BadSignature => {
@@ -109,13 +124,13 @@ fn certificate(error: &CertificateError) -> String {
             "shows a certificate that is not valid yet; set the clocks right, this host's first"
                 .into()
         }
-        E::NotValidForName => another_host("another host"),
+        E::NotValidForName => another_host("another host", key),
         E::NotValidForNameContext { presented, .. } if presented.is_empty() => {
-            another_host("no host (it has no subject alternative name)")
+            another_host("no host (it has no subject alternative name)", key)
         }
         E::NotValidForNameContext { presented, .. } => {
             let names: Vec<_> = presented.iter().map(|name| bare(name)).collect();
-            another_host(&names.join(", "))
+            another_host(&names.join(", "), key)
         }
         // The verifier's own name for it, which has no variant here.
         E::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
@@ -133,8 +148,8 @@ fn bare(name: &str) -> &str {
     inner.trim_matches(['"', ')'])
 }
 
-fn another_host(whose: &str) -> String {
+fn another_host(whose: &str, key: &str) -> String {
     format!(
-        "shows a certificate for {whose}; use that name in urls, or give it a certificate for this one"
+        "shows a certificate for {whose}; use that name in {key}, or give it a certificate for this one"
     )
 }

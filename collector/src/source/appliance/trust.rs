@@ -114,7 +114,7 @@ pub struct Trust {
 
 impl Trust {
     /// TLS 1.3 with these certificates.
-    pub(super) fn tls(&self) -> TlsConfig {
+    pub(crate) fn tls(&self) -> TlsConfig {
         let builder = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
             .unversioned_rustls_crypto_provider(Arc::new(provider()))

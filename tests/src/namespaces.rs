@@ -42,6 +42,8 @@ impl Drop for SharedMount {
 pub struct SharedGateway {
     /// The daemons. The gateway runs once [`SharedGateway::start`] was called.
     pub chain: Chain,
+    /// More tables of the gateway's configuration.
+    pub tables: String,
     shared: Option<SharedMount>,
 }
 
@@ -67,6 +69,7 @@ impl SharedGateway {
         fs::create_dir(chain.path("share/qrng")).expect("a directory");
         Self {
             chain,
+            tables: String::new(),
             shared: Some(shared),
         }
     }
@@ -91,7 +94,9 @@ impl SharedGateway {
     /// # Panics
     /// Its configuration cannot be written.
     pub fn command(&self, mount: &Path) -> Command {
-        let command = self.chain.gateway_command("accept-simulated = true", "");
+        let command = self
+            .chain
+            .gateway_command("accept-simulated = true", &self.tables);
         let config = self.chain.path("gateway.toml");
         let text = fs::read_to_string(&config).expect("a configuration");
         let before = format!("mount = {:?}", self.chain.path("mnt"));

@@ -116,6 +116,39 @@ fn users_of_a_user_namespace_read_as_who_they_are_outside() {
     assert_eq!(world.bytes_of(u32::MAX), 0);
 }
 
+/// Takes 16 bytes at the socket `$ARGV[0]`, and prints the answer's code.
+const TAKE: &str = "use Socket; socket(S, PF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un($ARGV[0])) or die $!;\
+    syswrite(S, pack('CCnNNN', 1, 1, 0, 16, 16, 60000)); sysread(S, $h, 8) == 8 or die $!; print unpack('xC', $h)";
+
+#[test]
+fn a_program_in_a_container_takes_bytes_at_the_stream_socket_as_who_it_is_outside() {
+    need_root!();
+    let mut world = SharedGateway::new();
+    let socket = world.share().join("socket");
+    world.tables = format!("[stream]\nlisten = {socket:?}\nmode = \"0666\"\n");
+    world.start();
+    let namespace = UserNamespace::new(MAPPED);
+    let mut perl = namespace.command("perl");
+    assert_eq!(must(perl.args(["-e", TAKE]).arg(&socket)), "0");
+    assert_eq!(world.bytes_of(MAPPED), 16);
+    if let Some(why) = container::impossible() {
+        skip!("{why}");
+    }
+    let tree = match container::tree() {
+        Ok(tree) => tree,
+        Err(why) => skip!("no tree for a container: {why}"),
+    };
+    let container = Container::plain(&tree, &world.share());
+    let mut inside = container.command_of("setpriv");
+    inside.args(["--reuid=20006", "--regid=20006", "--clear-groups"]);
+    assert_eq!(must(inside.args(["perl", "-e", TAKE, "/mnt/socket"])), "0");
+    assert_eq!(world.bytes_of(20_006), 16);
+    // The directory is bound, so the socket of the next gateway is found, too.
+    world.restart();
+    let mut again = container.command_of("perl");
+    assert_eq!(must(again.args(["-e", TAKE, "/mnt/socket"])), "0");
+}
+
 #[test]
 fn a_gateway_in_a_user_namespace_serves_that_namespace_alone() {
     need_root!();
@@ -248,4 +281,17 @@ fn an_nspawn_container_sees_the_mount_come_and_come_again() {
         (see(), look(later.command_of("head"), file)),
         (Found::Bytes, Found::Bytes)
     );
+}
+
+#[test]
+fn a_file_system_that_permitted_idmapped_mounts_would_not_be_told_who_reads() {
+    need_root!();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/allow_idmap.py");
+    let mut python = Command::new("python3");
+    let told = must(python.arg(script).arg(directory.path()));
+    if told == "0 0\n" {
+        skip!("this kernel has no FUSE_ALLOW_IDMAP (Linux 6.12 has)");
+    }
+    assert_eq!(told, format!("0 {}\n", u32::MAX));
 }

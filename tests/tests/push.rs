@@ -3,7 +3,10 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 
+use getrandom::SysRng;
+use getrandom::rand_core::UnwrapErr;
 use qrng_tests::chain::wait_until;
 use qrng_tests::fuse_harness::no_mount;
 use qrng_tests::numbered::{BLOCK, Numbering};
@@ -160,6 +163,43 @@ fn packets_wait_while_the_service_or_the_gateway_is_away() {
     assert_eq!(count(&world, "dropped"), 0);
     let log = world.chain.log("collector");
     assert!(log.contains("gateway far takes packets again"), "{log}");
+    world.chain.assert_alive();
+}
+
+#[test]
+fn gateways_of_both_kinds_get_bytes_of_their_own_and_one_that_is_away_holds_up_no_other() {
+    if let Some(reason) = no_mount() {
+        skip!("{reason}");
+    }
+    let mut world = World::new(64);
+    world.start_shim("", "");
+    let near = qrng_tests::chain::peer();
+    let (_, collector, _) = qrng::keys::generate(&mut UnwrapErr(SysRng));
+    let key = world.chain.path("near.key");
+    std::fs::write(&key, collector).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let more = format!(
+        "{}\n[[gateway]]\nname = \"near\"\naddress = \"{}\"\nkey = {key:?}\n",
+        world.ca_file(),
+        near.local_addr().unwrap()
+    );
+    let config = world.config(&world.url(), &more);
+    world.start_collector(&config, &[]);
+    let mut room = [0; 2048];
+    let mut hear = |count: usize| {
+        for _ in 0..count {
+            near.recv(&mut room).unwrap();
+        }
+    };
+    hear(100);
+    // A half of the source, in whole packets; the other half is near.
+    let missing = Reader::new().read(&world, 2 << 20);
+    let packets = missing / (1344 / BLOCK as u64);
+    assert!(missing.is_multiple_of(1344 / BLOCK as u64) && packets > 1000);
+    world.shim = None;
+    wait_until("the collector's complaint", || !trouble(&world).is_empty());
+    // What had come before the complaint, and a good deal more.
+    hear(5000);
     world.chain.assert_alive();
 }
 

@@ -66,7 +66,7 @@ install_needs() {
     # `cc` cannot be done without; tests that miss another one say so and count as skipped.
     sh scripts/need.sh cc || return 1
     for program in fusermount3 openssl strace python3 ps udevadm unshare ip dd shellcheck rngtest ent dieharder script systemd-nspawn mmdebstrap lintian promtool curl pollinate setpriv perl npm faketime chromium curl-config \
-        xxd hexdump busybox gawk ruby php lua5.4 tclsh node sqlite3 socat gpg gpgconf go ekeyd-egd-linux cryptsetup keytool apache2 stunnel nginx haproxy rngd; do
+        xxd hexdump busybox gawk ruby php lua5.4 tclsh node sqlite3 socat gpg gpgconf go ekeyd-egd-linux cryptsetup keytool apache2 stunnel nginx haproxy rngd podman crun; do
         sh scripts/need.sh "$program" || true
     done
     # What this cannot get is asked for again by the tests, which then say why they are skipped.

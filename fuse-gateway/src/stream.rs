@@ -30,6 +30,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 use qrng::stream::{ANSWER_LEN, Answer, Code, MAX_DOCUMENT, MAX_TAKE, Request, Wait};
 use qrng_daemon::Pulse;
+use serde_json::Value;
 
 use self::admission::{Verdict, admit};
 use self::connection::{Asked, Connection, Waiting};
@@ -379,7 +380,10 @@ impl Serving {
     }
 
     fn send_status(&self, connection: &mut Connection<'_>) {
-        let document = self.tree.document();
+        let mut document = self.tree.document();
+        if !listen::is_operator(connection.uid()) {
+            document = of_user(document, connection.uid());
+        }
         match u32::try_from(document.len()) {
             Ok(len) if len <= MAX_DOCUMENT => {
                 let head = Answer {
@@ -412,6 +416,18 @@ impl Serving {
             buffer.alert();
         }
     }
+}
+
+/// The document as the user `uid` may have it: of users, it lists that one alone.
+fn of_user(document: String, uid: u32) -> String {
+    let Ok(mut value) = serde_json::from_str::<Value>(&document) else {
+        return document;
+    };
+    let list = value.pointer_mut("/users/list");
+    if let Some(list) = list.and_then(Value::as_array_mut) {
+        list.retain(|user| user["uid"] == uid);
+    }
+    format!("{value:#}\n")
 }
 
 fn is_ready(event: &PollFd<'_>) -> bool {

@@ -28,7 +28,7 @@ pub struct Look {
 
 /// A document that was understood.
 pub struct Seen {
-    /// As it came.
+    /// As it came, but for the section `users`.
     pub raw: Value,
     /// What is used of it here.
     pub gateway: Gateway,
@@ -163,7 +163,11 @@ impl Document {
 fn understand(text: &[u8]) -> Result<Seen, String> {
     let not_ours =
         |e| format!("the gateway's status is not understood: {e}; use one version of qrng");
-    let raw: Value = serde_json::from_slice(text).map_err(not_ours)?;
+    let mut raw: Value = serde_json::from_slice(text).map_err(not_ours)?;
+    // Who on the gateway's host reads how much is nothing for clients.
+    if let Some(sections) = raw.as_object_mut() {
+        sections.remove("users");
+    }
     let gateway = Gateway::deserialize(&raw).map_err(not_ours)?;
     Ok(Seen { raw, gateway })
 }
@@ -185,11 +189,12 @@ mod tests {
         let document = Document::default();
         assert!(document.last().is_none());
         let text =
-            br#"{"state":"serving","later":[1],"buffer":{"capacity_bytes":200,"fill_bytes":50}}"#;
+            br#"{"state":"serving","later":[1],"users":{"list":[]},"buffer":{"capacity_bytes":200,"fill_bytes":50}}"#;
         let look = document.look(&mut Told(Ok(text.to_vec())));
         let seen = look.fresh().unwrap();
         assert_eq!(seen.gateway.fill_percent(), 25.0);
         assert_eq!(seen.raw["later"][0], 1);
+        assert_eq!(seen.raw.get("users"), None);
         for odd in [&b"nonsense"[..], b"7", br#"{"state":7}"#] {
             let look = document.look(&mut Told(Ok(odd.to_vec())));
             assert!(look.fresh().err().unwrap().contains("not understood"));

@@ -66,7 +66,7 @@ fn an_answer_is_these_bytes() {
     );
     for (head, wrong) in [
         ([0, 0, 0, 0, 0, 0, 0, 0], Malformed::Version(0)),
-        ([1, 8, 0, 0, 0, 0, 0, 0], Malformed::Kind(8)),
+        ([1, 9, 0, 0, 0, 0, 0, 0], Malformed::Kind(9)),
         ([1, 2, 1, 0, 0, 0, 0, 0], Malformed::NotZero),
         ([1, 2, 0, 0, 0, 0, 0, 1], Malformed::Length(1)),
     ] {

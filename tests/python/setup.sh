@@ -7,8 +7,8 @@
 set -euo pipefail
 
 # Raised whenever the list below changes.
-readonly RECIPE=1
-readonly WANTED=(schemathesis==4.32.5 quantumrandom==1.9.0)
+readonly RECIPE=2
+readonly WANTED=(schemathesis==4.32.5 quantumrandom==1.9.0 kubernetes-validate==1.37.0)
 
 root=${QRNG_PYTHON_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/qrng-python}
 place=$root/$RECIPE

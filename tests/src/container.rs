@@ -111,7 +111,7 @@ impl Container {
             .expect("systemd-nspawn");
         let mut container = Self { nspawn, leader: 0 };
         wait_until("the container's first process", || {
-            container.leader = container.first_process().unwrap_or(0);
+            container.leader = container.first_process("systemd").unwrap_or(0);
             container.leader != 0
         });
         wait_until("the container's service manager", || {
@@ -122,14 +122,50 @@ impl Container {
         container
     }
 
-    fn first_process(&self) -> Option<u32> {
+    /// One without a service manager, with `shared` at /mnt and mounts passed on to it.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn plain(tree: &Path, shared: &Path) -> Self {
+        let nspawn = Command::new("unshare")
+            .args(["--mount", "--propagation", "slave", "systemd-nspawn"])
+            .args(["--quiet", "--register=no", "--keep-unit"])
+            .args(["--volatile=overlay", "--private-network"])
+            .arg(format!("--machine=qrng-plain-{}", std::process::id()))
+            .arg("--directory")
+            .arg(tree)
+            .arg(format!("--bind={}:/mnt", shared.display()))
+            .args(["sleep", "infinity"])
+            .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("systemd-nspawn");
+        let mut container = Self { nspawn, leader: 0 };
+        wait_until("the container's first process", || {
+            container.leader = container.first_process("sleep").unwrap_or(0);
+            container.leader != 0
+        });
+        container
+    }
+
+    /// A command that root runs in it.
+    pub fn command_of(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.leader.to_string()]);
+        command.args(["--mount", "--root", "--wdns=/", program]);
+        command
+    }
+
+    fn first_process(&self, called: &str) -> Option<u32> {
         let pid = self.nspawn.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
         // systemd-nspawn has helpers for a moment; the container's first process is the one called so.
         children.split_whitespace().find_map(|child| {
             let name = fs::read_to_string(format!("/proc/{child}/comm")).ok()?;
             let child = child.parse().ok()?;
-            (name.trim() == "systemd").then_some(child)
+            (name.trim() == called).then_some(child)
         })
     }
 

@@ -17,8 +17,10 @@ pub mod icmp;
 #[allow(unsafe_code)] // Mapping a file is the one way to see what a mapping of it gives.
 pub mod mapping;
 pub mod memory;
+pub mod namespaces;
 pub mod netns;
 pub mod numbered;
+pub mod podman;
 pub mod processes;
 pub mod pushed;
 pub mod python;

@@ -147,6 +147,24 @@ fn who_asks_for_little_gets_it_and_the_greedy_get_the_rest() {
 }
 
 #[test]
+fn who_reads_without_waiting_gets_its_part_too() {
+    need_root!();
+    let mut chain = start("");
+    let greedy: Vec<_> = (0..3).map(|_| reader(&chain, GREEDY, "128k")).collect();
+    let script = "use Fcntl; sysopen(F, $ENV{F}, O_RDONLY | O_NONBLOCK) or die $!;\
+        while (1) { vec($r = '', fileno(F), 1) = 1; select($r, undef, undef, undef);\
+        defined(sysread(F, $b, 4096)) or $!{EAGAIN} or die $! }";
+    let mut polls = as_user(MODEST, &["perl", "-e", script], &chain.file("raw"));
+    let modest = Process::start(&mut polls);
+    all_compete(&chain, &[GREEDY, MODEST]);
+    let got = dealt(&mut chain, &[GREEDY, MODEST], 4_000_000);
+    let half = part(&got, 1);
+    eprintln!("{got:?}, {half:.3} of all for the one that polls");
+    assert!((0.45..=0.55).contains(&half), "{got:?}");
+    drop((greedy, modest));
+}
+
+#[test]
 fn weights_divide_what_there_is() {
     need_root!();
     let tables = format!("[shares.users]\n{MODEST} = {{ weight = 3 }}\n");

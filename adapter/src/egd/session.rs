@@ -171,9 +171,9 @@ impl Session {
     fn bear(&self, error: ConsumerError) -> Result<(), Ended> {
         match error {
             ConsumerError::Unwanted { .. } => Err(Ended::Left),
-            ConsumerError::Latched { .. } | ConsumerError::Stalled { .. } => {
-                Err(Ended::NoBytes(error))
-            }
+            ConsumerError::Latched { .. }
+            | ConsumerError::Stalled { .. }
+            | ConsumerError::Quota { .. } => Err(Ended::NoBytes(error)),
             // A gateway that is started anew, or has many connections: the client may wait, as it has asked to.
             _ if self.client.stays(RETRY) => Ok(()),
             _ => Err(Ended::Left),
@@ -182,12 +182,12 @@ impl Session {
 
     /// Sends an answer with `random` bytes in it, and wipes it. What the client does not take is destroyed.
     fn deliver(&self, answer: &mut [u8], random: usize) -> Result<(), Ended> {
+        // First, so that whoever has the bytes finds them counted.
+        self.books.handed_on(random);
         let mut sent = 0;
         let written = self.client.write(answer, LIMIT, &mut sent);
         qrng::wipe(answer);
-        let lost = (answer.len() - sent).min(random);
-        self.books.handed_on(random - lost);
-        self.books.destroyed(lost);
+        self.books.got_back((answer.len() - sent).min(random));
         Ok(written?)
     }
 

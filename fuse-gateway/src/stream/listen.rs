@@ -115,10 +115,15 @@ impl Listener {
 
     /// Whether this user may ask.
     pub(super) fn allows(&self, uid: u32) -> bool {
-        let uid = Uid::from_raw(uid);
-        let listed = |users: &Vec<Uid>| users.contains(&uid);
-        uid.is_root() || uid == geteuid() || self.users.as_ref().is_none_or(listed)
+        let listed = |users: &Vec<Uid>| users.contains(&Uid::from_raw(uid));
+        is_operator(uid) || self.users.as_ref().is_none_or(listed)
     }
+}
+
+/// Whether this user is root or the gateway's own.
+pub(super) fn is_operator(uid: u32) -> bool {
+    let uid = Uid::from_raw(uid);
+    uid.is_root() || uid == geteuid()
 }
 
 impl AsFd for Listener {

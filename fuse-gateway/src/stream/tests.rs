@@ -353,3 +353,14 @@ proptest! {
         prop_assert_eq!(counts.admitted, counts.served + counts.destroyed + counts.fill);
     }
 }
+
+#[test]
+fn a_user_is_told_of_itself_alone() {
+    let document = r#"{"state": "serving", "users": {"list": [{"uid": 7, "bytes": 1}, {"uid": 8, "bytes": 2}, {"uid": null}]}}"#;
+    let told: Value = serde_json::from_str(&of_user(document.to_owned(), 8)).unwrap();
+    assert_eq!(
+        told,
+        serde_json::json!({"state": "serving", "users": {"list": [{"uid": 8, "bytes": 2}]}})
+    );
+    assert_eq!(of_user("no document".to_owned(), 8), "no document");
+}

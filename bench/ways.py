@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import sys
 
 from world import MIB, Chain, wait_for
 
@@ -10,6 +11,9 @@ BLOCKS = [32, 4096, 64 * 1024, MIB]
 # Bytes a measurement: some tenths of a second with the slowest way.
 VOLUME = {32: 1_280_000, 4096: 32 * MIB, 64 * 1024: 64 * MIB, MIB: 64 * MIB}
 BUFFER = 256 * MIB
+# What a device is made by, where the kernel can make one.
+CUSE = "/dev/cuse"
+DEVICE = "qrng-bench"
 
 
 class Ways:
@@ -18,6 +22,9 @@ class Ways:
     def __init__(self, world):
         socket = world.path("ways.socket")
         more = f"[stream]\nlisten = {json.dumps(socket)}\n"
+        self.has_device = os.access(CUSE, os.R_OK | os.W_OK)
+        if self.has_device:
+            more += f'[device]\nraw = "{DEVICE}"\n'
         self.chain = Chain(world, "ways", BUFFER, 'kind = "simulator"\nrate = "unlimited"', more)
         self.chain.hold()
         fifo = world.path("ways.fifo")
@@ -29,6 +36,12 @@ class Ways:
         wait_for("the FIFO", lambda: os.path.exists(fifo) and stat.S_ISFIFO(os.stat(fifo).st_mode), [adapter], [log])
         # By the name in the table.
         self.paths = {"/dev/urandom": "/dev/urandom", "mount": self.chain.file("raw"), "FIFO": fifo}
+        if self.has_device:
+            device = f"/dev/{DEVICE}"
+            wait_for("the device", lambda: os.path.exists(device), [self.chain.gateway], self.chain.logs)
+            self.paths["device"] = device
+        else:
+            print(f"no device is measured: there is no {CUSE} that can be opened here", file=sys.stderr)
 
 
 def measure(ways, dd, results, scale):

@@ -27,7 +27,7 @@ impl Books {
         self.destroyed.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// So many that were handed on were got back, and destroyed.
+    /// So many that count as handed on were not taken, or were got back, and are destroyed.
     pub fn got_back(&self, bytes: usize) {
         self.handed_on.fetch_sub(bytes as u64, Ordering::Relaxed);
         self.destroyed(bytes);

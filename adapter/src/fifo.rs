@@ -90,7 +90,14 @@ impl Feeder {
     fn run(mut self) -> anyhow::Result<()> {
         loop {
             let fed = if self.pipe.is_drained(LOOK)? {
-                self.feed()?
+                if !self.pipe.begin() {
+                    // The process ends.
+                    thread::sleep(LOOK);
+                    continue;
+                }
+                let fed = self.feed();
+                self.pipe.done();
+                fed?
             } else {
                 self.look()
             };
@@ -110,11 +117,12 @@ impl Feeder {
             Err(e) => return Ok(Err(e)),
         };
         self.books.taken(len);
+        // First, because what has been put in may be got back at once.
+        self.books.handed_on(len);
         let put = self.pipe.put(&self.room[..len]);
         qrng::wipe(&mut self.room[..len]);
-        match put {
-            Ok(true) => self.books.handed_on(len),
-            Ok(false) | Err(_) => self.books.destroyed(len),
+        if !matches!(put, Ok(true)) {
+            self.books.got_back(len);
         }
         put.map(|_| Ok(()))
     }

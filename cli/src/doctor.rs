@@ -1,9 +1,11 @@
-//! `qrng doctor`: whether this host's devices can be used by the collector, and what mends it if not.
+//! `qrng doctor`: whether this host's devices can be used by the collector, whether its kernel lets a gateway make some, and
+//! what mends it if not.
 //!
 //! ```text
 //!  /sys /dev /proc /etc ── host.rs ─┬─ pci.rs: module cards, chip cards ─┐
 //!  (or a made-up tree)              ├─ other.rs: USB, vendor's nodes     ├─ report.rs ── text or JSON, exit code
 //!                                   ├─ dma.rs: IOMMU, VFIO, memory       │
+//!                                   ├─ cuse.rs: devices of the gateway   │
 //!  --config FILE ── wanted.rs ──────┼─ which of them are wanted ─────────┤
 //!  the kernel's routes, neighbours ─┼─ line.rs: the way to each gateway ─┤
 //!  --adapter FILE, its gateway ─────┴─ adapter.rs ────────────────────────┘
@@ -12,6 +14,7 @@
 //! It only looks: nothing is written, opened for writing, or enabled, and no device is touched.
 
 mod adapter;
+mod cuse;
 mod dma;
 mod host;
 mod line;
@@ -96,6 +99,8 @@ fn look(arguments: &Arguments) -> Result<Report> {
     if has_chip_card {
         report.problems.extend(report.dma.problems(&host));
     }
+    report.cuse = cuse::look(&host);
+    report.problems.extend(report.cuse.problem(&host));
     report.problems.extend(wanted.missing(&host, &report.cards));
     let of_cards = report.cards.iter().filter(|card| card.wanted);
     let of_cards: Vec<Problem> = of_cards.flat_map(|card| card.problems.clone()).collect();

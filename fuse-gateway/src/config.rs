@@ -1,5 +1,6 @@
 //! The gateway's configuration: TOML and environment, checked whole before anything starts.
 
+mod device;
 mod raw;
 mod shares;
 mod stream;
@@ -21,6 +22,7 @@ use crate::pressure::Giving;
 use crate::shares::SharesConfig;
 use crate::stream::StreamConfig;
 
+pub use self::device::{DeviceConfig, check_name as check_device_name};
 use self::raw::{Raw, RawBuffer, RawHealth};
 
 /// In place of a mount point: there is no mount.
@@ -47,11 +49,13 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Keys of the collectors that may feed this gateway.
     pub keys: Loaded,
-    /// Where the files appear; none: there is no mount, only the stream socket.
+    /// Where the files appear; none: there is no mount, only the stream socket or devices.
     pub mount: Option<PathBuf>,
     /// The stream socket, if there is one.
     pub stream: Option<StreamConfig>,
-    /// Socket of the helper that mounts for this gateway; none: it mounts by itself.
+    /// The character devices; there may be none.
+    pub devices: Vec<DeviceConfig>,
+    /// Socket of the helper that mounts and makes devices for this gateway; none: it does so by itself.
     pub mount_helper: Option<PathBuf>,
     /// Where the restart bound is kept.
     pub runtime_directory: PathBuf,
@@ -133,13 +137,12 @@ impl Config {
             .state_directory
             .or_else(|| environment.state_directory.clone());
         let mount = (raw.mount != Path::new(NO_MOUNT)).then_some(raw.mount);
-        check_mount(
-            mount.as_deref(),
-            raw.mount_helper.is_some(),
-            raw.stream.is_some(),
-            &mut problems,
-        );
         let stream = raw.stream.map(|stream| stream.check(&mut problems));
+        let device = raw.device.map(|device| device.check(&mut problems));
+        if mount.is_none() {
+            let (helper, stream) = (raw.mount_helper.is_some(), stream.is_some());
+            check_without_mount(helper, stream, device.is_some(), &mut problems);
+        }
         let shares = raw.shares.check(&mut problems);
         let paths = [
             ("mount", mount.as_ref()),
@@ -238,6 +241,7 @@ impl Config {
                 keys,
                 mount,
                 stream,
+                devices: device.unwrap_or_default(),
                 mount_helper: raw.mount_helper,
                 runtime_directory: raw.runtime_directory,
                 state_directory,
@@ -258,22 +262,19 @@ impl Config {
     }
 }
 
-/// Programs must be able to get at the bytes, and what is said of a mount must belong to one.
-fn check_mount(mount: Option<&Path>, helper: bool, stream: bool, problems: &mut Problems) {
-    if mount.is_some() {
-        return;
-    }
-    if !stream {
+/// Without a mount programs must be able to get at the bytes otherwise, and a helper must have something to do.
+fn check_without_mount(helper: bool, stream: bool, device: bool, problems: &mut Problems) {
+    if !stream && !device {
         problems.add(
             "mount",
-            "is \"none\", and there is no section [stream]: no program could get a byte",
-            "name a directory, or add [stream] with `listen`",
+            "is \"none\", and there is no section [stream] or [device]: no program could get a byte",
+            "name a directory, or add [stream] with `listen`, or [device] with `raw`",
         );
     }
-    if helper {
+    if helper && !device {
         problems.add(
             "mount-helper",
-            "has nothing to mount, as `mount` is \"none\"",
+            "has nothing to mount, as `mount` is \"none\", and no device to make",
             "leave it out",
         );
     }

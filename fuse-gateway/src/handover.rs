@@ -1,18 +1,22 @@
-//! A mount that somebody else makes: a small privileged helper mounts, and hands the connection over to a gateway that has
-//! no privileges at all.
+//! A mount and devices that somebody else makes: a small privileged helper does it, and hands the connections over to a
+//! gateway that has no privileges at all.
 //!
 //! ```text
-//! qrng-gateway ── connects, says nothing ──> qrng-mount, root: is it the right user? is the place free?
-//!              <── "mounted" and the descriptor of /dev/fuse, or why not ──
+//! qrng-gateway ── "mount" or "device NAME" ──> qrng-mount: is it the right user? is the place, is the name free?
+//!              <── "mounted" or "made", and the descriptor of /dev/fuse or /dev/cuse; or why not ──
 //! ```
+//!
+//! One connection is one wish. The descriptor of /dev/cuse comes when its device has been made: before, whoever holds it could
+//! make any device; afterwards, it serves this one and no other.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context;
 use nix::errno::Errno;
 use nix::mount::MsFlags;
 use nix::sys::socket::{getsockopt, sockopt};
@@ -20,10 +24,22 @@ use qrng_daemon::descriptors::{receive, send};
 use qrng_daemon::mounts::{Mounted, detach, is_dead, mounted_at};
 use thiserror::Error;
 
-use crate::kernel::{MountError, fit_to_mount_on};
+use crate::kernel::{MountError, fit_to_mount_on, make_device};
 
-/// What the helper says when it hands the descriptor over.
-const DONE: &[u8] = b"mounted";
+/// What the helper says when it hands the mount over.
+const MOUNTED: &[u8] = b"mounted";
+
+/// What it says when it hands a device over.
+const MADE: &[u8] = b"made";
+
+/// How a wish for the mount reads.
+const MOUNT: &str = "mount";
+
+/// How a wish for a device begins.
+const DEVICE: &str = "device ";
+
+/// The longest wish, in bytes.
+const LONGEST_WISH: u64 = 64;
 
 /// The longest answer, in bytes.
 const LONGEST: usize = 4096;
@@ -51,20 +67,37 @@ pub enum HandoverError {
     Refused(String),
 }
 
-/// Asks the helper that listens at `socket` to mount; the connection, of which nothing has been read yet.
+/// What the helper can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish<'a> {
+    /// The mount: the connection, of which nothing has been read yet.
+    Mount,
+    /// The device of this name: the connection, whose first request has been answered.
+    Device(&'a str),
+}
+
+/// Asks the helper that listens at `socket`.
 ///
 /// # Errors
 /// See [`HandoverError`].
-pub fn ask(socket: &Path) -> Result<OwnedFd, HandoverError> {
+pub fn ask(socket: &Path, wish: Wish<'_>) -> Result<OwnedFd, HandoverError> {
     let absent = |e| HandoverError::Absent(socket.to_owned(), e);
     let silent = |e| HandoverError::Silent(socket.to_owned(), e);
-    let stream = UnixStream::connect(socket).map_err(absent)?;
+    let mut stream = UnixStream::connect(socket).map_err(absent)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(silent)?;
+    let (line, done) = match wish {
+        Wish::Mount => (format!("{MOUNT}\n"), MOUNTED),
+        Wish::Device(name) => (format!("{DEVICE}{name}\n"), MADE),
+    };
+    // Whoever refuses may have hung up already, and has said why.
+    let asked = stream.write_all(line.as_bytes());
     let mut room = [0; LONGEST];
     let (len, fd) = receive(&stream, &mut room).map_err(silent)?;
     match (fd, &room[..len]) {
-        (Some(fd), DONE) => Ok(fd),
-        (_, b"") => Err(silent(io::ErrorKind::UnexpectedEof.into())),
+        (Some(fd), words) if words == done => Ok(fd),
+        (_, b"") => Err(silent(
+            asked.err().unwrap_or(io::ErrorKind::UnexpectedEof.into()),
+        )),
         (_, words) => {
             let words = String::from_utf8_lossy(words);
             Err(HandoverError::Refused(words.into_owned()))
@@ -77,6 +110,8 @@ pub fn ask(socket: &Path) -> Result<OwnedFd, HandoverError> {
 pub struct Helper {
     /// Where to mount.
     pub point: PathBuf,
+    /// The devices that may be asked for, by their names below /dev.
+    pub devices: Vec<String>,
     /// Whether users other than the gateway's may read.
     pub allow_other: bool,
     /// The user who may ask, beside root.
@@ -94,7 +129,7 @@ impl Helper {
         loop {
             let (stream, _) = listener.accept()?;
             match self.answer(&stream) {
-                Ok(()) => log::info!("mounted at {} and handed over", self.point.display()),
+                Ok(what) => log::info!("{what} and handed over"),
                 Err(e) => {
                     log::error!("{e:#}");
                     if let Err(e) = send(&stream, format!("{e:#}").as_bytes(), None) {
@@ -105,22 +140,46 @@ impl Helper {
         }
     }
 
-    fn answer(&self, stream: &UnixStream) -> anyhow::Result<()> {
+    /// Does what is asked, and says what that was.
+    fn answer(&self, stream: &UnixStream) -> anyhow::Result<String> {
+        stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let peer = getsockopt(stream, sockopt::PeerCredentials)?;
         if peer.uid() != self.user && peer.uid() != 0 {
             anyhow::bail!(
-                "user {} may not ask for a mount: only {} and root may",
+                "user {} may not ask for anything: only {} and root may",
                 peer.uid(),
                 self.user
             );
         }
+        let line = wish(stream).context("no wish was heard")?;
+        match line.strip_prefix(DEVICE) {
+            Some(name) => self.hand_device_over(stream, name),
+            None if line == MOUNT => self.hand_mount_over(stream),
+            None => anyhow::bail!("{line:?} is no wish: \"{MOUNT}\" or \"{DEVICE}NAME\" is"),
+        }
+    }
+
+    fn hand_mount_over(&self, stream: &UnixStream) -> anyhow::Result<String> {
         let device = self.mount()?;
-        let handed = send(stream, DONE, Some(device.as_fd()));
+        let handed = send(stream, MOUNTED, Some(device.as_fd()));
         if handed.is_err() {
             self.unmount()?;
         }
-        Ok(handed?)
+        handed?;
+        Ok(format!("mounted at {}", self.point.display()))
+    }
+
+    fn hand_device_over(&self, stream: &UnixStream, name: &str) -> anyhow::Result<String> {
+        if self.devices.iter().all(|device| device != name) {
+            anyhow::bail!(
+                "the mount helper was not told to make /dev/{name}: give it --device {name} (in qrng-mount.service)"
+            );
+        }
+        // If it cannot be handed over it is closed, and the device is gone.
+        let connection = make_device(name)?;
+        send(stream, MADE, Some(connection.as_fd()))?;
+        Ok(format!("made /dev/{name}"))
     }
 
     fn mount(&self) -> anyhow::Result<File> {
@@ -191,6 +250,13 @@ impl Helper {
             Ok(())
         }
     }
+}
+
+/// The line that the other side says.
+fn wish(stream: &UnixStream) -> io::Result<String> {
+    let mut line = String::new();
+    BufReader::new(stream.take(LONGEST_WISH)).read_line(&mut line)?;
+    Ok(line.trim_end_matches('\n').to_owned())
 }
 
 fn is_ours(point: &Path) -> io::Result<bool> {

@@ -1,4 +1,4 @@
-//! The mount: fuser mounts and negotiates, our own loop answers the kernel's requests.
+//! The mount and the character devices: one loop answers the kernel's requests of all of them.
 //!
 //! ```text
 //! kernel ── request ──> fuse-0, fuse-1 ... ── bytes there? ──> answer, straight from the buffer's memory
@@ -7,49 +7,49 @@
 //! ```
 //!
 //! `abi` parses and builds the kernel's structs, `connection` reads and writes them, `serve` answers, `waiting` holds the
-//! readers that wait, `eager` keeps a thread awake for who asks often and `awake` the processors, `mount` mounts and unmounts, and `errno` turns errors into numbers.
+//! readers that wait, `eager` keeps a thread awake for who asks often and `awake` the processors, `threads` starts and ends them,
+//! `mount` mounts (fuser negotiates) and unmounts, `cuse` makes a device and `device` serves it, and `errno` turns errors into numbers.
 
 mod abi;
 mod awake;
 mod connection;
+mod cuse;
+mod device;
 mod eager;
 mod errno;
 mod mount;
 mod serve;
+mod threads;
 mod waiting;
 
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::libc::O_NONBLOCK;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use qrng_daemon::{Progress, Pulse, prefer_throughput};
+use qrng_daemon::Progress;
 use thiserror::Error;
 
 use self::awake::Awake;
 pub use self::awake::StayAwake;
 use self::connection::Connection;
+pub use self::cuse::{DeviceError, make as make_device};
+pub use self::device::{Device, DeviceOptions};
 use self::mount::{Fresh, Place};
 pub use self::mount::{MountError, settle as fit_to_mount_on};
-use self::serve::{After, Shared};
+use self::serve::{After, Face, Shared};
+use self::threads::Crew;
 use crate::buffer::MAX_CLAIM;
-use crate::tree::{Desk, Tree};
+use crate::tree::Tree;
 
 /// The largest read that is answered, in bytes.
 const MAX_READ: usize = MAX_CLAIM;
-
-/// How long [`Mount::stop`] waits for the threads.
-const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Called by a thread of the loop that ends although nobody stopped the mount.
 pub type OnEnd = Arc<dyn Fn(LoopEnd) + Send + Sync>;
@@ -101,8 +101,8 @@ pub struct LoopEnd {
 /// Why a thread ended by itself.
 #[derive(Debug, Error)]
 pub enum EndReason {
-    /// Somebody else unmounted the file system.
-    #[error("the file system was unmounted by somebody else")]
+    /// Somebody else ended the connection: unmounted the file system, or aborted it by the kernel's control file system.
+    #[error("the connection was ended, or the file system unmounted, by somebody else")]
     Unmounted,
     /// The kernel's requests can't be read any more.
     #[error("reading the kernel's requests failed: {0}")]
@@ -131,14 +131,9 @@ pub struct Mount {
     place: Place,
     shared: Option<Arc<Shared>>,
     options: MountOptions,
-    /// One a thread, until it starts.
-    desks: Vec<Desk>,
     /// Whether an earlier run has answered over the same connection.
     resumed: bool,
-    done: Sender<()>,
-    loops: usize,
-    threads: Vec<JoinHandle<()>>,
-    ended: Receiver<()>,
+    crew: Crew,
 }
 
 impl Mount {
@@ -219,23 +214,16 @@ impl Mount {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
-        let desks = (0..=loops)
-            .map(|_| Desk::new())
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(MountError::Start)?;
+        let crew = Crew::new(loops).map_err(MountError::Start)?;
         let awake = Awake::open(options.stay_awake);
-        let shared = Arc::new(Shared::new(fresh.connection, tree, after, resumed, awake));
-        let (done, ended) = channel();
+        let (connection, face) = (fresh.connection, Face::Mount);
+        let shared = Arc::new(Shared::new(connection, tree, face, after, resumed, awake));
         Ok(Self {
             place: fresh.place,
             shared: Some(shared),
             options,
-            desks,
             resumed,
-            done,
-            loops,
-            threads: Vec::new(),
-            ended,
+            crew,
         })
     }
 
@@ -247,24 +235,11 @@ impl Mount {
         let Some(shared) = &self.shared else {
             return Ok(());
         };
-        for (number, desk) in std::mem::take(&mut self.desks).into_iter().enumerate() {
-            let name = if number < self.loops {
-                format!("fuse-{number}")
-            } else {
-                "parked".to_owned()
-            };
-            let thread = Thread {
-                pulse: self.options.progress.stage(&name),
-                name,
-                serves: number < self.loops,
-                desk,
-                on_end: self.options.on_end.clone(),
-                done: self.done.clone(),
-            };
-            // If one can't be started, the end unmounts and ends the others.
-            let thread = thread.start(shared.clone()).map_err(MountError::Start)?;
-            self.threads.push(thread);
-        }
+        let (progress, on_end) = (&self.options.progress, &self.options.on_end);
+        // If one can't be started, the end unmounts and ends the others.
+        self.crew
+            .start(("fuse", "parked"), shared, progress, on_end)
+            .map_err(MountError::Start)?;
         if self.resumed {
             ask_about_pollers(self.place.point.clone());
         }
@@ -294,7 +269,7 @@ impl Mount {
         shared.tree.buffer().alert();
         if shared.after != After::Nobody {
             // The threads of the loop wait in the kernel, and end with the process.
-            self.wait_for_parked();
+            self.crew.wait_for_parked();
             return Ok(());
         }
         let ours = self.place.is_ours();
@@ -303,9 +278,9 @@ impl Mount {
         if ours && mount::is_root() {
             unmounted = self.place.unmount();
         } else if !self.abort() && ours {
-            waker = Some(wake(self.place.point.clone(), self.loops));
+            waker = Some(wake(self.place.point.clone(), self.crew.loops));
         }
-        let ended = self.wait_for_threads();
+        let ended = self.crew.wait_for_all();
         // The last owner closes the connection: what still waits in the kernel is freed.
         drop(shared);
         if let Some(waker) = waker
@@ -327,33 +302,7 @@ impl Mount {
     /// Ends the connection by the kernel's control file system. Not if a thread has seen its end: the kernel may
     /// have given its number to somebody else's by now.
     fn abort(&self) -> bool {
-        let alive = !self.threads.iter().any(JoinHandle::is_finished);
-        alive && self.place.abort()
-    }
-
-    /// Waits until those who waited for bytes have been told, or left to the next run.
-    fn wait_for_parked(&self) {
-        let limit = Instant::now() + STOP_LIMIT;
-        let parked = || self.threads.last().is_none_or(JoinHandle::is_finished);
-        while !parked() && Instant::now() < limit {
-            // Whichever thread ends is heard of.
-            let _ = self.ended.recv_timeout(Duration::from_millis(20));
-        }
-    }
-
-    /// Joins all threads; false if one hasn't ended within the limit.
-    fn wait_for_threads(&mut self) -> bool {
-        let limit = Instant::now() + STOP_LIMIT;
-        for _ in 0..self.threads.len() {
-            if self
-                .ended
-                .recv_timeout(limit.saturating_duration_since(Instant::now()))
-                .is_err()
-            {
-                return false;
-            }
-        }
-        self.threads.drain(..).all(|thread| thread.join().is_ok())
+        self.crew.is_whole() && self.place.abort()
     }
 }
 
@@ -393,49 +342,4 @@ fn ask_about_pollers(point: PathBuf) {
             Err(e) => log::debug!("pollers of the last run are woken by the next poll: {e}"),
         }
     });
-}
-
-/// A thread about to be started.
-struct Thread {
-    name: String,
-    pulse: Pulse,
-    /// Whether it answers requests, or serves those who wait.
-    serves: bool,
-    desk: Desk,
-    on_end: OnEnd,
-    done: Sender<()>,
-}
-
-impl Thread {
-    fn start(self, shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
-        std::thread::Builder::new()
-            .name(self.name.clone())
-            .spawn(move || self.run(shared))
-    }
-
-    fn run(mut self, shared: Arc<Shared>) {
-        let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            if self.serves {
-                shared.answer_all(&mut self.desk, &self.pulse)
-            } else {
-                prefer_throughput();
-                shared.serve_waiting(&mut self.desk, &self.pulse);
-                Ok(())
-            }
-        }));
-        if !shared.stopping() {
-            let why = match result {
-                Ok(Ok(())) => EndReason::Unmounted,
-                Ok(Err(errno)) => EndReason::Failed(Errno::into(errno)),
-                Err(_) => EndReason::Panicked,
-            };
-            (self.on_end)(LoopEnd {
-                thread: self.name.clone(),
-                why,
-            });
-        }
-        // Given up before the stopping thread is told, which then owns the connection alone.
-        drop(shared);
-        let _ = self.done.send(());
-    }
 }

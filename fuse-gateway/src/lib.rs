@@ -1,7 +1,7 @@
 //! The gateway: packets come in over UDP, each verified byte is handed out once as files.
 //!
 //! ```text
-//!             thread `receive`                                           threads `fuse-N`, `parked`
+//!             thread `receive`                                           threads `fuse-N`, `parked`; `raw-N` ... of devices
 //!  UDP ──> receive ──> admit ──────> health ──────> buffer (bounded, locked) ──> kernel <──> tree ──> readers
 //!          recvmmsg    parse, check, test, hold     discard or replace           request loop, reads that wait
 //!                      verify,       until judged,  when full
@@ -28,6 +28,7 @@ pub mod health;
 pub mod kernel;
 pub mod keyring;
 pub mod link;
+pub mod places;
 pub mod pressure;
 pub mod receive;
 pub mod shares;
@@ -49,7 +50,6 @@ use anyhow::Context;
 use log::{error, info, warn};
 use nix::unistd::{getegid, geteuid};
 use qrng_confine::{Confinement, Process};
-use qrng_daemon::descriptors::handed_over;
 use qrng_daemon::{Ending, Hangups, Manager, Progress, Supervisor, prefer_throughput};
 
 use crate::admit::{Admit, AdvanceBound};
@@ -58,17 +58,14 @@ use crate::buffer::Buffer;
 use crate::config::{Config, Environment};
 use crate::confine::Extent;
 use crate::health::{ClearRequest, Health};
-use crate::kernel::{Handed, LoopEnd, Mount, MountOptions};
 use crate::keyring::Keyring;
 use crate::link::Link;
+use crate::places::{Opening, Places};
 use crate::receive::{Output, Receiver, now_us};
 use crate::shares::{QuotaFile, Users};
 use crate::status::{Confined, Status};
 use crate::stream::{Listener, Server, StreamCounters};
 use crate::tree::Tree;
-
-/// The name under which the service manager keeps the mount's connection for the next run.
-const KEPT: &str = "mount";
 
 /// Where the keys are read anew when SIGHUP asks for that.
 #[derive(Debug)]
@@ -119,16 +116,17 @@ pub fn run(
     // The socket before the mount: a second gateway at the same path is refused before it has mounted anything.
     let stream = config.stream.as_ref().map(Listener::open).transpose()?;
     let file = stream.as_ref().map(Listener::file);
-    let mut mount = match &config.mount {
-        Some(point) => Some(mount(
-            &config, point, &manager, supervisor, &progress, &tree,
-        )?),
-        None => None,
-    };
-    let places = places(&config, mount.as_ref());
+    let mut places = Places::open(&Opening {
+        config: &config,
+        manager: &manager,
+        supervisor,
+        progress: &progress,
+        tree: &tree,
+    })?;
+    let served = served(&config, &places);
     let confining = Confining {
         wanted: config.confinement,
-        extent: extent(&config, mount.as_ref()),
+        extent: places.extent(&config),
         socket: socket.as_raw_fd(),
         stream: stream.as_ref().map(|stream| stream.as_fd().as_raw_fd()),
     };
@@ -136,9 +134,7 @@ pub fn run(
     let confined = confining.begin(&config, &keyring, &reload)?;
     status.confined.set(confined).ok();
     let hangups = supervisor.heed_hangups()?;
-    if let Some(mount) = &mut mount {
-        mount.serve()?;
-    }
+    places.serve()?;
     if let (Some(listener), Some(counters)) = (stream, &status.stream) {
         let (tree, counters) = (Arc::clone(&tree), Arc::clone(counters));
         let server = Server::new(listener, tree, counters, progress.stage("stream"))?;
@@ -180,10 +176,10 @@ pub fn run(
     confining.finish()?;
     go.send(()).context("thread receive has ended")?;
     info!(
-        "serving at {places}, listening on UDP {}, keys {keys}, buffer {} bytes",
+        "serving at {served}, listening on UDP {}, keys {keys}, buffer {} bytes",
         config.listen, config.buffer_size
     );
-    manager.ready(&format!("serving at {places}"));
+    manager.ready(&format!("serving at {served}"));
 
     let ending = supervisor.wait();
     manager.stopping();
@@ -204,7 +200,7 @@ pub fn run(
         quotas.keep();
     }
     drop(file);
-    if let Some(Err(e)) = mount.map(Mount::stop) {
+    if let Err(e) = places.stop() {
         error!("{e}");
         return Ok(ExitCode::FAILURE);
     }
@@ -243,22 +239,12 @@ fn status(
     })
 }
 
-/// How far this gateway can be confined.
-fn extent(config: &Config, mount: Option<&Mount>) -> Extent {
-    match mount {
-        Some(mount) if mount.resumed() => Extent::Whole(Some(mount.point().to_owned())),
-        Some(_) if config.mount_helper.is_none() => Extent::mounting(),
-        _ => Extent::Whole(None),
-    }
-}
-
 /// Where programs get bytes, in words.
-fn places(config: &Config, mount: Option<&Mount>) -> String {
-    let mount = mount.map(|mount| mount.point().display().to_string());
+fn served(config: &Config, places: &Places) -> String {
     let stream = config.stream.as_ref();
     let stream = stream.map(|stream| stream.listen.display().to_string());
-    let places: Vec<_> = mount.into_iter().chain(stream).collect();
-    places.join(" and ")
+    let paths: Vec<_> = places.paths().into_iter().chain(stream).collect();
+    paths.join(" and ")
 }
 
 /// What is done to confine this process, in two steps.
@@ -348,70 +334,6 @@ fn durable(directory: Option<&Path>) -> anyhow::Result<Option<Arc<Durable>>> {
         return Ok(None);
     };
     Ok(Some(Arc::new(Durable::open(directory)?)))
-}
-
-/// The mount: the one that was kept from the last run, one that the helper makes, or one's own.
-fn mount(
-    config: &Config,
-    point: &Path,
-    manager: &Manager,
-    supervisor: &Supervisor,
-    progress: &Arc<Progress>,
-    tree: &Arc<Tree>,
-) -> anyhow::Result<Mount> {
-    let options = mount_options(config, point, supervisor, progress);
-    let kept = handed_over()?
-        .into_iter()
-        .find(|handed| handed.name == KEPT);
-    if let Some(kept) = kept {
-        match Mount::adopt(options.clone(), Handed::Kept(kept.fd), Arc::clone(tree)) {
-            Ok(mount) => {
-                info!("the readers of the last run go on");
-                return Ok(mount);
-            }
-            Err(e) => {
-                warn!("{e}");
-                manager.forget(KEPT);
-            }
-        }
-    }
-    let Some(helper) = &config.mount_helper else {
-        return Ok(Mount::new(options, Arc::clone(tree))?);
-    };
-    let handed = Handed::New(handover::ask(helper)?);
-    let mount = Mount::adopt(options, handed, Arc::clone(tree))?;
-    match mount.survives() {
-        Some(fd) if manager.is_there() => manager
-            .keep(KEPT, fd)
-            .context("the service manager does not keep the connection")?,
-        _ => info!(
-            "open files will not survive a restart: no service manager, or a kernel before Linux 6.9"
-        ),
-    }
-    Ok(mount)
-}
-
-fn mount_options(
-    config: &Config,
-    point: &Path,
-    supervisor: &Supervisor,
-    progress: &Arc<Progress>,
-) -> MountOptions {
-    let reporter = supervisor.reporter();
-    MountOptions {
-        point: point.to_path_buf(),
-        allow_other: config.allow_other.unwrap_or(geteuid().is_root()),
-        threads: 0,
-        stay_awake: config.stay_awake,
-        progress: Arc::clone(progress),
-        on_end: Arc::new(move |end: LoopEnd| {
-            // Nobody listens once the process is ending anyway.
-            let _ = reporter.send(Ending::Thread {
-                name: end.thread,
-                error: end.why.to_string(),
-            });
-        }),
-    }
 }
 
 fn prepare_directory(path: &Path) -> anyhow::Result<()> {

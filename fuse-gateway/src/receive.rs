@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -34,12 +34,25 @@ const MESSAGE: usize = 65_536;
 /// How often the keys are looked at: new ones, and those of days that are over.
 const KEYS_EVERY: Duration = Duration::from_millis(500);
 
+/// The gateway's one socket.
+pub struct Inlet {
+    socket: UdpSocket,
+    /// The address of this host that is listened on, if it is one.
+    address: Option<IpAddr>,
+}
+
+impl AsRawFd for Inlet {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
 /// Opens the gateway's one socket.
 ///
 /// # Errors
 /// The address is taken, is not this host's, or the kernel refuses the socket; the text says what
 /// to do.
-pub fn open(listen: SocketAddr, receive_buffer: usize) -> anyhow::Result<UdpSocket> {
+pub fn open(listen: SocketAddr, receive_buffer: usize) -> anyhow::Result<Inlet> {
     let socket = UdpSocket::bind(listen).map_err(|e| match e.kind() {
         io::ErrorKind::AddrInUse => anyhow::anyhow!(
             "UDP port {} is already in use: another gateway runs here; stop it, or set `listen` to another port",
@@ -57,7 +70,11 @@ pub fn open(listen: SocketAddr, receive_buffer: usize) -> anyhow::Result<UdpSock
     }
     setsockopt(&socket, sockopt::RxqOvfl, &1)?;
     socket.set_read_timeout(Some(KEYS_EVERY))?;
-    Ok(socket)
+    let address = listen.ip().to_canonical();
+    Ok(Inlet {
+        socket,
+        address: (!address.is_unspecified()).then_some(address),
+    })
 }
 
 fn size_receive_buffer(socket: &UdpSocket, bytes: usize) -> anyhow::Result<()> {
@@ -97,7 +114,7 @@ struct Train {
 
 /// The receiving thread's state.
 pub struct Receiver {
-    socket: UdpSocket,
+    inlet: Inlet,
     admit: Admit,
     bound: BoundFile,
     output: Output,
@@ -106,16 +123,14 @@ pub struct Receiver {
     /// When the keys were looked at.
     looked: Option<Instant>,
     pulse: Pulse,
-    /// The address of this host that is listened on, if it is one.
-    address: Option<IpAddr>,
     /// The kernel's drop counter at the last look: it counts from the socket's start and wraps.
     dropped: u32,
 }
 
 impl Receiver {
-    /// A receiver that feeds `output` with what `admit` accepts from `socket`.
+    /// A receiver that feeds `output` with what `admit` accepts from `inlet`.
     pub fn new(
-        socket: UdpSocket,
+        inlet: Inlet,
         admit: Admit,
         bound: BoundFile,
         output: Output,
@@ -123,11 +138,8 @@ impl Receiver {
         keyring: Arc<Keyring>,
         pulse: Pulse,
     ) -> Self {
-        let address = socket.local_addr().ok().map(|own| own.ip());
-        let address = address.filter(|own| !own.is_unspecified());
         Self {
-            address,
-            socket,
+            inlet,
             admit,
             bound,
             output,
@@ -216,7 +228,7 @@ impl Receiver {
         let mut trains = [Train::default(); BATCH];
         let mut dropped = self.dropped;
         let received = recvmmsg(
-            self.socket.as_raw_fd(),
+            self.inlet.as_raw_fd(),
             &mut headers,
             slices.iter_mut(),
             MsgFlags::MSG_WAITFORONE,
@@ -245,7 +257,7 @@ impl Receiver {
                 },
                 local: message
                     .address
-                    .is_some_and(|from| is_local(&from, self.address)),
+                    .is_some_and(|from| is_local(&from, self.inlet.address)),
             };
             if message.bytes == 0 {
                 self.link.counters.datagrams.add(1);

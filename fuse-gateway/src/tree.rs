@@ -45,6 +45,9 @@ pub const README: &str = include_str!("tree/readme.txt");
 /// The handle of a `urandom` opened with O_SYNC: each answer has a seed of its own. Its other opens have 0.
 const FRESH: u64 = 1;
 
+/// The security strength of the generators in bits: AES-256 (SP 800-90A, table 3).
+const GENERATOR_BITS: i32 = 256;
+
 /// Why a file could not be used.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
 pub enum TreeError {
@@ -280,6 +283,23 @@ impl Tree {
     pub fn fails(&self, inode: u64) -> Result<bool, TreeError> {
         let empty = || self.stalled() && self.buffer.fill() == 0;
         Ok(self.entry(inode)?.is_random() && (self.buffer.latched() || empty()))
+    }
+
+    /// How many random bits a read could give now without waiting, as the kernel's random devices count them (random(4),
+    /// RNDGETENTCNT). A generator has at most as many as its seed, however many bytes come out of it.
+    ///
+    /// # Errors
+    /// [`TreeError::NotFound`].
+    pub fn bits(&self, inode: u64) -> Result<i32, TreeError> {
+        let entry = self.entry(inode)?;
+        if !entry.is_random() || self.buffer.latched() {
+            return Ok(0);
+        }
+        if entry.node == Node::Urandom {
+            let seeded = self.root.is_seeded(&self.buffer);
+            return Ok(if seeded { GENERATOR_BITS } else { 0 });
+        }
+        Ok(i32::try_from(self.buffer.fill().saturating_mul(8)).unwrap_or(i32::MAX))
     }
 
     /// Reads up to `want` bytes, for which it takes up to `most` from the buffer, or nothing if the least that it needs

@@ -23,13 +23,17 @@ _qrng__mount() {
 
     case "${cmd}" in
         qrng__mount)
-            opts="-h -V --user --owner-only --listen --help --version"
+            opts="-h -V --user --device --owner-only --listen --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

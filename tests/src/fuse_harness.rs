@@ -1,25 +1,30 @@
-//! A real mount over a buffer that the test feeds, and readers as processes with a deadline.
+//! A real mount, or a real character device, over a buffer that the test feeds, and readers as processes with a deadline.
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use qrng_gateway::buffer::{Buffer, Counts, Overflow};
-use qrng_gateway::kernel::{Mount, MountOptions, StayAwake};
-use qrng_gateway::tree::Tree;
+use qrng_gateway::kernel::{
+    Device, DeviceError, DeviceOptions, Handed, Mount, MountOptions, StayAwake, make_device,
+};
+use qrng_gateway::tree::{Entry, NODES, Tree};
 
 /// After this long a wait has failed: no test measures time, but none may hang.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Set in a run of the tests as an ordinary user: the directory to work in.
 pub const AS_USER: &str = "QRNG_TESTS_AS_USER";
+
+/// Set in a run of the tests against a character device in place of a mount: it is `raw`, and there are no other files.
+pub const AS_DEVICE: &str = "QRNG_TESTS_AS_DEVICE";
 
 /// Where the probe is, if not where it was built.
 pub const PROBE: &str = "QRNG_TESTS_PROBE";
@@ -43,6 +48,33 @@ pub fn mount_options(point: PathBuf) -> MountOptions {
         progress: Arc::default(),
         on_end,
     }
+}
+
+/// Makes the device /dev/`name` and serves it until it is dropped; there it is until this process ends.
+///
+/// # Errors
+/// The device cannot be made, or not be served.
+pub fn device(name: &str, file: &'static Entry, tree: &Arc<Tree>) -> Result<Device, DeviceError> {
+    let options = DeviceOptions {
+        name: name.to_owned(),
+        file,
+        stay_awake: StayAwake::default(),
+        progress: Arc::default(),
+        on_end: Arc::new(|end| eprintln!("{end}")),
+    };
+    let handed = Handed::New(make_device(name)?);
+    let mut device = Device::adopt(options, handed, Arc::clone(tree))?;
+    device.serve()?;
+    Ok(device)
+}
+
+/// The entry of the file `name` of the root directory.
+///
+/// # Panics
+/// There is none.
+pub fn entry(name: &str) -> &'static Entry {
+    let mut entries = NODES.iter();
+    entries.find(|entry| entry.name == name).expect("a file")
 }
 
 /// The files over `buffer`, owned by this process's user.
@@ -72,8 +104,12 @@ pub fn directory() -> tempfile::TempDir {
     directory
 }
 
-/// Why there can be no mount here, if so.
+/// Why there can be no mount here (or no device, if one is wanted), if so.
 pub fn no_mount() -> Option<String> {
+    if std::env::var_os(AS_DEVICE).is_some() {
+        // Whoever asks for a device means a kernel that has them: making it says why not.
+        return None;
+    }
     let device = std::fs::OpenOptions::new()
         .read(true)
         .write(true)
@@ -83,36 +119,71 @@ pub fn no_mount() -> Option<String> {
         .map(|error| format!("/dev/fuse can't be opened: {error}"))
 }
 
-/// A mounted tree. Unmounted when dropped.
+/// How programs see the files.
+enum Face {
+    Mount(Mount),
+    Device(Device),
+}
+
+/// A mounted tree, or its file `raw` as a device (see [`AS_DEVICE`]). Unmounted when dropped.
 pub struct Served {
     /// The buffer behind the files.
     pub buffer: Arc<Buffer>,
     /// The files.
     pub tree: Arc<Tree>,
-    mount: Option<Mount>,
+    face: Option<Face>,
+    /// The device, which has another name in each test: it is there until the test's process ends.
+    device: Option<PathBuf>,
     directory: tempfile::TempDir,
 }
 
 impl Served {
-    /// Mounts a tree over an empty buffer of `capacity` bytes.
+    /// Serves a tree over an empty buffer of `capacity` bytes.
     pub fn start(capacity: usize) -> Self {
         let directory = directory();
         let buffer =
             Arc::new(Buffer::new(capacity, Overflow::Discard).expect("memory for a buffer"));
         let tree = tree_over(&buffer);
-        let mount = Mount::start(mount_options(directory.path().to_owned()), tree.clone())
-            .expect("a mount");
+        let face = if std::env::var_os(AS_DEVICE).is_some() {
+            static NUMBER: AtomicU32 = AtomicU32::new(0);
+            let name = format!("qrng-{}", NUMBER.fetch_add(1, Ordering::SeqCst));
+            Face::Device(device(&name, entry("raw"), &tree).expect("a device"))
+        } else {
+            let options = mount_options(directory.path().to_owned());
+            Face::Mount(Mount::start(options, tree.clone()).expect("a mount"))
+        };
+        let device = match &face {
+            Face::Device(device) => Some(device.path()),
+            Face::Mount(_) => None,
+        };
         Self {
             buffer,
             tree,
-            mount: Some(mount),
+            face: Some(face),
+            device,
             directory,
         }
     }
 
-    /// The path of `name` in the mount.
+    /// Whether there are all the files, and not one of them as a device.
+    pub fn is_mount(&self) -> bool {
+        self.device.is_none()
+    }
+
+    /// Those of `files` that are there.
+    pub fn those<'f>(&self, files: &[&'f str]) -> Vec<&'f str> {
+        let there = files
+            .iter()
+            .filter(|file| self.is_mount() || **file == "raw");
+        there.copied().collect()
+    }
+
+    /// The path of the file `name`.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        match &self.device {
+            Some(path) if name == "raw" => path.clone(),
+            _ => self.directory.path().join(name),
+        }
     }
 
     /// Feeds `count` bytes of a pattern.
@@ -158,10 +229,12 @@ impl Served {
         wait_until("readers wait", || self.buffer.waiting() == count);
     }
 
-    /// Unmounts; panics if that fails.
+    /// Unmounts, which must succeed; of a device, tells those who wait.
     pub fn stop(&mut self) {
-        if let Some(mount) = self.mount.take() {
-            mount.stop().expect("the mount ends");
+        match self.face.take() {
+            Some(Face::Mount(mount)) => mount.stop().expect("the mount ends"),
+            Some(Face::Device(device)) => drop(device),
+            None => {}
         }
     }
 }
@@ -169,7 +242,7 @@ impl Served {
 impl Drop for Served {
     fn drop(&mut self) {
         // Before the directory, which would otherwise be a mount point when it is removed.
-        drop(self.mount.take());
+        drop(self.face.take());
     }
 }
 

@@ -19,6 +19,7 @@ mod card;
 mod channel;
 mod collector;
 mod cpio;
+mod gateway;
 mod guest;
 mod modules;
 mod plan;

@@ -3,10 +3,10 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
@@ -274,20 +274,39 @@ fn the_helper_says_what_is_wrong() {
     let chain = Chain::new();
     let socket = chain.path("helper.socket");
     let more = format!("mount-helper = {socket:?}");
-    let words = |chain: &Chain| {
+    let words_with = |chain: &Chain, tables: &str| {
         let log = chain.path("refused.log");
-        let mut gateway: Child = spawn(&mut chain.gateway_command(&more, ""), &log);
+        let mut gateway: Child = spawn(&mut chain.gateway_command(&more, tables), &log);
         assert!(!gateway.wait().unwrap().success());
         let words = fs::read_to_string(&log).unwrap();
         fs::remove_file(log).unwrap();
         words
     };
+    let words = |chain: &Chain| words_with(chain, "");
     let said = words(&chain);
     assert!(
         said.contains("the mount helper does not listen") && said.contains("systemctl"),
         "{said}"
     );
     let helper = Helper::start(&chain);
+    let said = words_with(&chain, "[device]\nraw = \"qrng-test\"");
+    assert!(
+        said.contains("was not told to make /dev/qrng-test") && said.contains("--device qrng-test"),
+        "{said}"
+    );
+    for (wish, answer) in [
+        (&b"umount\n"[..], "is no wish"),
+        (b"device\n", "is no wish"),
+        (b"device ../null\n", "was not told to make"),
+        (b"\xff\n", "no wish was heard"),
+    ] {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        stream.write_all(wish).unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        assert!(said.contains(answer), "{said}");
+    }
+    assert!(!chain.file("status").exists(), "nothing is left behind");
     fs::remove_dir(chain.path("mnt")).unwrap();
     let said = words(&chain);
     assert!(

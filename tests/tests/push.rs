@@ -3,9 +3,13 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 
+use getrandom::SysRng;
+use getrandom::rand_core::UnwrapErr;
 use qrng_tests::chain::wait_until;
-use qrng_tests::fuse_harness::no_mount;
+use qrng_tests::fuse_harness::{is_root, no_mount};
+use qrng_tests::memory::{Needles, search};
 use qrng_tests::numbered::{BLOCK, Numbering};
 use qrng_tests::processes::{children, sender_of, status_field};
 use qrng_tests::pushed::{UNTESTED, World};
@@ -164,6 +168,43 @@ fn packets_wait_while_the_service_or_the_gateway_is_away() {
 }
 
 #[test]
+fn gateways_of_both_kinds_get_bytes_of_their_own_and_one_that_is_away_holds_up_no_other() {
+    if let Some(reason) = no_mount() {
+        skip!("{reason}");
+    }
+    let mut world = World::new(64);
+    world.start_shim("", "");
+    let near = qrng_tests::chain::peer();
+    let (_, collector, _) = qrng::keys::generate(&mut UnwrapErr(SysRng));
+    let key = world.chain.path("near.key");
+    std::fs::write(&key, collector).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let more = format!(
+        "{}\n[[gateway]]\nname = \"near\"\naddress = \"{}\"\nkey = {key:?}\n",
+        world.ca_file(),
+        near.local_addr().unwrap()
+    );
+    let config = world.config(&world.url(), &more);
+    world.start_collector(&config, &[]);
+    let mut room = [0; 2048];
+    let mut hear = |count: usize| {
+        for _ in 0..count {
+            near.recv(&mut room).unwrap();
+        }
+    };
+    hear(100);
+    // A half of the source, in whole packets; the other half is near.
+    let missing = Reader::new().read(&world, 2 << 20);
+    let packets = missing / (1344 / BLOCK as u64);
+    assert!(missing.is_multiple_of(1344 / BLOCK as u64) && packets > 1000);
+    world.shim = None;
+    wait_until("the collector's complaint", || !trouble(&world).is_empty());
+    // What had come before the complaint, and a good deal more.
+    hear(5000);
+    world.chain.assert_alive();
+}
+
+#[test]
 fn what_finds_no_room_is_dropped_and_told() {
     if let Some(reason) = no_mount() {
         skip!("{reason}");
@@ -249,7 +290,8 @@ fn the_environment_says_where_to_push() {
     let mut world = World::new(16);
     world.start_shim("", "");
     let config = world.config("https://192.0.2.1", &world.ca_file());
-    let url = format!("{}/push", world.url());
+    // By a name, which the confined pusher has to look up.
+    let url = format!("https://localhost:{}/push", world.address.port());
     world.start_collector(&config, &[("QRNG_GATEWAY_PUSH_URL", &url)]);
     Reader::new().read(&world, 100_000);
     let log = world.chain.log("collector");
@@ -292,6 +334,43 @@ fn one_process_does_not_outlive_the_others() {
 }
 
 #[test]
+fn the_key_is_in_the_pushers_memory_alone_and_random_bytes_are_not() {
+    if let Some(reason) = no_mount() {
+        skip!("{reason}");
+    }
+    if !is_root() {
+        skip!("not root, who alone can look into the processes' memory");
+    }
+    let mut world = World::new(4);
+    world.start_shim("", "");
+    let config = world.config(&world.url(), &world.ca_file());
+    world.start_collector(&config, &[]);
+    Reader::new().read(&world, 1 << 20);
+    let mut key = Needles::default();
+    key.add("the key", world.push_key.as_bytes());
+    let collector = world.chain.collector.as_ref().unwrap().id();
+    let (sender, pusher) = (sender_of(collector).unwrap(), pusher(&world).unwrap());
+    for process in [collector, sender] {
+        let (found, looked) = search(process, &key).unwrap();
+        assert!(looked > 1 << 20, "{looked} bytes were looked at");
+        assert!(found.is_empty(), "{} places of {process}", found.len());
+    }
+    let (found, _) = search(pusher, &key).unwrap();
+    assert!(!found.is_empty(), "the key in use was not found");
+    let locked = found
+        .iter()
+        .all(|it| it.mapping.flags.iter().any(|flag| flag == "lo"));
+    assert!(locked, "the key could be swapped");
+    // What was served has gone through the pusher sealed, and in no other way.
+    let numbers = Numbering::default().bytes((1 << 20) / BLOCK as u64);
+    let mut bytes = Needles::default();
+    bytes.add("random bytes", &numbers);
+    let (found, _) = search(pusher, &bytes).unwrap();
+    assert!(found.is_empty(), "{} places", found.len());
+    assert!(bytes.find(&numbers).next().is_some(), "they would be found");
+}
+
+#[test]
 fn no_log_has_a_key_or_a_packet_at_any_level() {
     if let Some(reason) = no_mount() {
         skip!("{reason}");
@@ -303,6 +382,10 @@ fn no_log_has_a_key_or_a_packet_at_any_level() {
     let config = world.config(&world.url(), &world.ca_file());
     world.start_collector(&config, &[("QRNG_LOG", "trace")]);
     Reader::new().read(&world, 1 << 20);
+    // All requests go over one connection, as long as nothing ends it.
+    wait_until("several requests", || count(&world, "requests") >= 6);
+    let connected = |log: &str| log.matches("Connected TcpStream").count();
+    assert_eq!(connected(&world.chain.log("collector")), 1);
     let (at, read_key) = (world.at(), world.read_key.clone());
     let bearer = format!("Bearer {read_key}");
     let answer = at.get_with("/api/random", &[("authorization", &bearer)]);

@@ -2,7 +2,8 @@
 # setup.sh base|full: makes sure that what the VM bench runs is at hand, downloading what is missing.
 #
 #   base   QEMU, a kernel with the modules that guests load, busybox
-#   full   that, and the disk of a guest with systemd and udev (as root; installs mmdebstrap and e2fsprogs if need be)
+#   full   that, and the disk of a guest with systemd, udev and programs that read a device (as root; installs mmdebstrap and
+#          e2fsprogs if need be)
 #
 # Everything else lies in one folder outside the repository, ${QRNG_VM_CACHE:-~/.cache/qrng-vm}. A part is there whole or not
 # at all: it is made beside its place and renamed. So this can be interrupted at any time, and the next run goes on with the
@@ -18,10 +19,12 @@ set -euo pipefail
 export LC_ALL=C.UTF-8
 
 # Raised whenever a part is made in another way: parts of other numbers are removed.
-readonly RECIPE=3
+readonly RECIPE=4
 # The guests' release, and the one whose backports have QEMU.
 readonly GUEST=bookworm QEMU=trixie
 readonly KEYS=/usr/share/keyrings/debian-archive-keyring.gpg
+# What the guest with systemd has beside the least that Debian is made of.
+readonly PROGRAMS=systemd-sysv,udev,kmod,openssl,python3-minimal,rng-tools-debian
 # What a guest may load, as paths under lib/modules/VERSION/kernel.
 readonly MODULES=(crypto drivers/block/virtio_blk.ko drivers/char/hw_random drivers/net/net_failover.ko drivers/net/virtio_net.ko drivers/uio
     drivers/usb/common drivers/usb/core drivers/usb/usbip drivers/vfio drivers/virtio fs/ext4 fs/fuse fs/jbd2 fs/mbcache.ko
@@ -140,7 +143,7 @@ make_full() {
         exclude+=("--dpkgopt=path-exclude=/usr/share/$folder/*")
     done
     # The disk is made to be thrown away: nothing needs to be safe against a loss of power.
-    mmdebstrap --quiet --variant=minbase --mode=root --include=systemd-sysv,udev,kmod --keyring="$KEYS" "${exclude[@]}" \
+    mmdebstrap --quiet --variant=minbase --mode=root --include="$PROGRAMS" --keyring="$KEYS" "${exclude[@]}" \
         --dpkgopt=force-unsafe-io --aptopt='Acquire::Languages "none"' "$GUEST" tree "deb $mirror $GUEST main" >&2 ||
         fail "mmdebstrap could not make the tree of a guest with systemd"
     version=$(cat "$cache/kernel/version")

@@ -182,12 +182,12 @@ impl Session {
 
     /// Sends an answer with `random` bytes in it, and wipes it. What the client does not take is destroyed.
     fn deliver(&self, answer: &mut [u8], random: usize) -> Result<(), Ended> {
+        // First, so that whoever has the bytes finds them counted.
+        self.books.handed_on(random);
         let mut sent = 0;
         let written = self.client.write(answer, LIMIT, &mut sent);
         qrng::wipe(answer);
-        let lost = (answer.len() - sent).min(random);
-        self.books.handed_on(random - lost);
-        self.books.destroyed(lost);
+        self.books.got_back((answer.len() - sent).min(random));
         Ok(written?)
     }
 

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -51,9 +51,22 @@ pub(super) struct Pipe {
     inode: u64,
     /// Both of its ends. The lock on it tells others that it is fed.
     ends: Flock<File>,
-    /// Whether something may be put into it.
-    open: Mutex<bool>,
+    state: Mutex<State>,
+    /// Rings when a portion has been dealt with.
+    done: Condvar,
 }
+
+/// What the feeder and whoever closes the pipe must agree on.
+#[derive(Debug)]
+struct State {
+    /// Whether something may be put into it.
+    open: bool,
+    /// Whether a portion is being taken, put in and counted.
+    busy: bool,
+}
+
+/// How long the end waits for a portion that is being taken: longer than a feeder waits for one.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Pipe {
     /// Makes it. What a dead process left there is replaced, and what lies in that destroyed.
@@ -86,7 +99,11 @@ impl Pipe {
             path: path.clone(),
             inode,
             ends,
-            open: Mutex::new(true),
+            state: Mutex::new(State {
+                open: true,
+                busy: false,
+            }),
+            done: Condvar::new(),
         })
     }
 
@@ -105,13 +122,26 @@ impl Pipe {
         }
     }
 
+    /// A portion is going to be taken, until [`Pipe::done`]; false: there must be none any more.
+    pub(super) fn begin(&self) -> bool {
+        let mut state = self.lock();
+        state.busy = state.open;
+        state.open
+    }
+
+    /// The portion has been dealt with.
+    pub(super) fn done(&self) {
+        self.lock().busy = false;
+        self.done.notify_all();
+    }
+
     /// Puts a portion into it, whole or not at all; false if it is closed, or has no room because somebody else has written.
     ///
     /// # Errors
     /// The kernel's.
     pub(super) fn put(&self, portion: &[u8]) -> io::Result<bool> {
-        let open = self.lock();
-        if !*open {
+        let state = self.lock();
+        if !state.open {
             return Ok(false);
         }
         match (&*self.ends).write(portion) {
@@ -123,25 +153,30 @@ impl Pipe {
 
     /// Destroys what lies in it; how many bytes.
     pub(super) fn drain(&self) -> usize {
-        let _open = self.lock();
+        let _state = self.lock();
         drain(&self.ends)
     }
 
-    /// Nothing is put into it from now on; removes it, and destroys what lies in it: how many bytes.
+    /// Nothing is put into it from now on; removes it, and destroys what lies in it: how many bytes. What is being taken is waited for,
+    /// so that all is counted.
     pub(super) fn close(&self) -> usize {
-        let mut open = self.lock();
-        *open = false;
+        let mut state = self.lock();
+        state.open = false;
         let found = fs::symlink_metadata(&self.path);
         if found.is_ok_and(|found| found.ino() == self.inode)
             && let Err(e) = fs::remove_file(&self.path)
         {
             log::warn!("{} is left behind: {e}", self.path.display());
         }
+        let state = self
+            .done
+            .wait_timeout_while(state, PATIENCE, |state| state.busy);
+        drop(state);
         drain(&self.ends)
     }
 
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

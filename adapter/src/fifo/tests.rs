@@ -45,9 +45,20 @@ fn a_portion_lies_in_it_until_somebody_has_read_all_of_it() {
     }
     assert!(pipe.put(&[7; 50]).unwrap());
     assert_eq!(pipe.drain(), 50);
+    assert!(pipe.begin());
     assert!(pipe.put(&[7; 40]).unwrap());
     let mut reader = File::open(&path).unwrap();
-    assert_eq!(pipe.close(), 40);
+    // A portion that is being dealt with is waited for.
+    let closed = thread::scope(|scope| {
+        let closing = scope.spawn(|| pipe.close());
+        while path.exists() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        pipe.done();
+        closing.join().unwrap()
+    });
+    assert_eq!(closed, 40);
+    assert!(!pipe.begin());
     assert!(!path.exists());
     assert!(!pipe.put(&[7; 40]).unwrap());
     drop(pipe);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::cuse::Cuse;
 use super::dma::Dma;
 use super::host::{Access, GROUP, Host, RULES_FILE, Use};
 use super::line::Line;
@@ -66,6 +67,8 @@ pub struct Report {
     /// What DMA needs.
     #[serde(flatten)]
     pub dma: Dma,
+    /// Whether the kernel lets a gateway make character devices.
+    pub cuse: Cuse,
     /// Whether the udev rules are installed.
     pub udev_rules: bool,
     /// The way to each gateway that is named.
@@ -83,6 +86,7 @@ impl Report {
             user: host.user.name.clone(),
             cards: Vec::new(),
             dma: Dma::default(),
+            cuse: Cuse::default(),
             udev_rules: host.has_rules(),
             lines: Vec::new(),
             problems: Vec::new(),
@@ -134,6 +138,7 @@ impl Report {
         } else {
             "not installed"
         };
+        lines.push(format!("CUSE            {}", self.cuse.words()));
         lines.push(format!("udev rules      {installed}"));
         lines.push(String::new());
         for line in &self.lines {

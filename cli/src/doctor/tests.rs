@@ -360,6 +360,40 @@ fn programs_get_the_same_as_json() {
 }
 
 #[test]
+fn it_says_what_brings_character_devices_and_wants_it_only_where_they_are_configured() {
+    let tree = module_card();
+    tree.write("proc/sys/kernel/osrelease", "6.1.0-50-amd64\n");
+    let absent = tree.report();
+    told(&absent, &[]);
+    let text = absent.text();
+    assert!(
+        text.contains("linux-modules-extra-6.1.0-50-amd64"),
+        "{text}"
+    );
+    let json = serde_json::to_value(&absent).unwrap();
+    assert_eq!(json["cuse"]["state"], "absent");
+
+    tree.write("etc/qrng/gateway.toml", "# [device]\n");
+    told(&tree.report(), &[]);
+    tree.write("etc/qrng/gateway.toml", "[device]\nraw = \"qrng\"\n");
+    told(
+        &tree.report(),
+        &[("a section [device]", "linux-image-amd64")],
+    );
+    let modules = "kernel/fs/fuse/cuse.ko: kernel/fs/fuse/fuse.ko\n";
+    tree.write("lib/modules/6.1.0-50-amd64/modules.dep", modules);
+    told(&tree.report(), &[("the kernel no CUSE", "modprobe cuse")]);
+    tree.write("sys/class/misc/cuse/dev", "10:203\n");
+    let ready = tree.report();
+    told(&ready, &[]);
+    assert!(
+        ready.text().contains("CUSE            ready"),
+        "{}",
+        ready.text()
+    );
+}
+
+#[test]
 fn this_host_can_be_looked_at() {
     let arguments = Arguments {
         adapter: None,

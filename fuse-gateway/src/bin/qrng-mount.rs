@@ -1,4 +1,5 @@
-//! qrng-mount: the small privileged part. Mounts for a gateway that has no privileges, and unmounts at its own end.
+//! qrng-mount: the small privileged part. Mounts and makes devices for a gateway that has no privileges, and unmounts at its
+//! own end.
 
 use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ fn run(args: MountArgs) -> anyhow::Result<ExitCode> {
     };
     let helper = std::sync::Arc::new(Helper {
         point: args.point,
+        devices: args.devices,
         allow_other: !args.owner_only,
         user: user.uid.as_raw(),
         group: user.gid.as_raw(),

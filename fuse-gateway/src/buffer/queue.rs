@@ -1,4 +1,4 @@
-//! Who waits for bytes, whether they read files or ask at the stream socket, and whose turn it is.
+//! Who waits for bytes, whether they read files or devices, or ask at the stream socket, and whose turn it is.
 //!
 //! As long as nobody waits, or did a moment ago, that is one flag to look at: [`Queue::is_free`]. What is decided when bytes are
 //! scarce is in [`shares`](crate::shares).

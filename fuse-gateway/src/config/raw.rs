@@ -7,6 +7,7 @@ use qrng_confine::Confinement;
 use qrng_daemon::LogConfig;
 use serde::Deserialize;
 
+use super::device::RawDevice;
 use super::shares::RawShares;
 use super::stream::RawStream;
 use crate::kernel::StayAwake;
@@ -36,6 +37,7 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) health: RawHealth,
     pub(super) stream: Option<RawStream>,
+    pub(super) device: Option<RawDevice>,
     #[serde(default)]
     pub(super) shares: RawShares,
     #[serde(default)]

@@ -260,6 +260,50 @@ fn what_is_wrong_with_a_stream_socket_is_told() {
 }
 
 #[test]
+fn devices_are_named_in_a_section_of_their_own() {
+    let (_dir, key) = key_file();
+    let with = |more: &str| format!("keys = [{key:?}]\n{more}");
+    let none = load(&with(""), &Environment::default()).unwrap();
+    assert!(none.devices.is_empty());
+    let text = with(
+        "mount = \"none\"\nmount-helper = \"/run/qrng/mount.socket\"\n\
+         [device]\nraw = \"qrng\"\nurandom = \"qrng-urandom\"",
+    );
+    let config = load(&text, &Environment::default()).unwrap();
+    let devices = config.devices.iter();
+    let devices: Vec<_> = devices.map(|d| (&*d.name, d.file.name)).collect();
+    assert_eq!(devices, [("qrng", "raw"), ("qrng-urandom", "urandom")]);
+    assert_eq!((config.mount, config.stream), (None, None));
+}
+
+#[test]
+fn what_no_device_can_be_called_is_told() {
+    let (_dir, key) = key_file();
+    for (section, words) in [
+        ("", &["device", "names no device", "raw = \"qrng\""][..]),
+        ("hex = \"qrng\"", &["hex"]),
+        (
+            "raw = \"random\"",
+            &["device.raw", "does not begin with qrng"],
+        ),
+        ("raw = \"qrng/../sda\"", &["other characters"]),
+        ("raw = \"qrng\\nDEVNAME=x\"", &["other characters"]),
+        ("raw = \"Qrng\"", &["other characters"]),
+        (
+            "random = \"qrng-0123456789-0123456789-012345\"",
+            &["device.random", "longer than 32"],
+        ),
+        (
+            "raw = \"qrng\"\nurandom = \"qrng\"",
+            &["device.urandom", "another device"],
+        ),
+    ] {
+        let text = format!("keys = [{key:?}]\n[device]\n{section}");
+        refused(&text, &Environment::default(), words);
+    }
+}
+
+#[test]
 fn users_have_shares_and_quotas_by_name_or_number() {
     let (_dir, key) = key_file();
     let environment = Environment::default();

@@ -58,8 +58,17 @@ mod field {
 
     pub(super) const ACCESS_MASK: Range<usize> = 0..4;
     pub(super) const ACCESS_LEN: usize = 8;
+
+    pub(super) const IOCTL_COMMAND: Range<usize> = 12..16;
+    pub(super) const IOCTL_LEN: usize = 32;
+
+    pub(super) const CUSE_INIT_MAJOR: Range<usize> = 0..4;
+    pub(super) const CUSE_INIT_MINOR: Range<usize> = 4..8;
+    pub(super) const CUSE_INIT_LEN: usize = 16;
 }
 
+/// The major number of the protocol.
+pub(super) const CUSE_MAJOR: u32 = 7;
 /// `read_in.read_flags`: a read(2) by a process; page-cache fills never have it.
 const FUSE_READ_LOCKOWNER: u32 = 1 << 1;
 /// `poll_in.flags`: the kernel wants to be told when the file becomes ready.
@@ -87,6 +96,7 @@ pub(super) enum Opcode {
     Poll,
     BatchForget,
     Readdirplus,
+    CuseInit,
     /// Anything else.
     Other(u32),
 }
@@ -113,6 +123,7 @@ impl From<u32> for Opcode {
             40 => Self::Poll,
             42 => Self::BatchForget,
             44 => Self::Readdirplus,
+            4096 => Self::CuseInit,
             other => Self::Other(other),
         }
     }
@@ -240,6 +251,20 @@ impl<'a> Request<'a> {
     /// ACCESS: the mask of access(2).
     pub(super) fn access_mask(&self) -> Result<u32, Malformed> {
         Ok(u32_at(self.body(field::ACCESS_LEN)?, field::ACCESS_MASK))
+    }
+
+    /// IOCTL: the command of ioctl(2), which says how long its argument is and which way it goes.
+    pub(super) fn ioctl_command(&self) -> Result<u32, Malformed> {
+        Ok(u32_at(self.body(field::IOCTL_LEN)?, field::IOCTL_COMMAND))
+    }
+
+    /// CUSE_INIT: the kernel's protocol, major and minor.
+    pub(super) fn cuse_init(&self) -> Result<(u32, u32), Malformed> {
+        let body = self.body(field::CUSE_INIT_LEN)?;
+        Ok((
+            u32_at(body, field::CUSE_INIT_MAJOR),
+            u32_at(body, field::CUSE_INIT_MINOR),
+        ))
     }
 }
 

@@ -33,7 +33,9 @@ pub(super) enum Refusal {
     NotALink,
     /// opendir(3) of what is no directory.
     NotADirectory,
-    /// ioctl(2): there are none.
+    /// A device was opened to be written, or is to take, lose or mix its bytes: nobody may do that, root neither.
+    NotPermitted,
+    /// ioctl(2): there is no such one.
     NoIoctl,
     /// A kind of request that this file system doesn't know.
     Unknown,
@@ -75,6 +77,7 @@ impl Refusal {
             Self::TooManyWaiting => Errno::ENOBUFS,
             Self::Ending => Errno::ECONNABORTED,
             Self::NotADirectory => Errno::ENOTDIR,
+            Self::NotPermitted => Errno::EPERM,
             Self::NoIoctl => Errno::ENOTTY,
             Self::Unknown => Errno::ENOSYS,
         };

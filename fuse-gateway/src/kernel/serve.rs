@@ -18,9 +18,11 @@ use super::connection::Connection;
 use super::eager::{Eager, LOOK};
 use super::errno::Refusal;
 use super::waiting::{Ask, Parked, Polls, Waiting};
-use crate::buffer::MAX_CLAIM;
+use crate::buffer::{Lane, MAX_CLAIM};
 use crate::shares::Account;
 use crate::tree::{Desk, NODES, Reading, Tree};
+
+mod device;
 
 /// Reads from this size on, in bytes, are answered without the turn: copying them takes longer than waking a thread.
 const LONG_READ: usize = 256 * 1024;
@@ -39,11 +41,21 @@ pub(super) enum After {
     NextRun,
 }
 
-/// What the threads of one mount share.
+/// What the kernel shows to programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Face {
+    /// All files, as a file system.
+    Mount,
+    /// The file with this inode, as a character device. The kernel names no inode then.
+    Device(u64),
+}
+
+/// What the threads of one mount, or of one device, share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) connection: Connection,
     pub(super) tree: Arc<Tree>,
+    face: Face,
     pub(super) waiting: Waiting,
     /// Who holds it reads the next request.
     turn: Mutex<Awake>,
@@ -59,20 +71,31 @@ impl Shared {
     pub(super) fn new(
         connection: Connection,
         tree: Arc<Tree>,
+        face: Face,
         after: After,
         resumed: bool,
         awake: Awake,
     ) -> Self {
-        let waiting = Waiting::new(Arc::clone(tree.buffer().queue()));
+        let lane = match face {
+            Face::Mount => Lane::Files,
+            Face::Device(inode) => Lane::Device(inode),
+        };
+        let waiting = Waiting::new(Arc::clone(tree.buffer().queue()), lane);
         Self {
             connection,
             tree,
+            face,
             waiting,
             turn: Mutex::new(awake),
             stopping: AtomicBool::new(false),
             after,
             owes_wakes: AtomicBool::new(resumed),
         }
+    }
+
+    /// Has all who polled an open file of an earlier run ask again. The kernel counts a connection's open files upwards from 1.
+    pub(super) fn wake_earlier(&self) {
+        (1..=EARLIER_FILES).for_each(|file| self.connection.notify_poll(file));
     }
 
     pub(super) fn stopping(&self) -> bool {
@@ -179,8 +202,8 @@ impl Shared {
             // Inodes live as long as the tree; these two want no answer.
             Opcode::Forget | Opcode::BatchForget => {}
             Opcode::Readlink => return Err(Refusal::NotALink),
-            Opcode::Ioctl => return Err(Refusal::NoIoctl),
-            Opcode::Other(_) => return Err(Refusal::Unknown),
+            Opcode::Ioctl => self.ioctl(request)?,
+            Opcode::CuseInit | Opcode::Other(_) => return Err(Refusal::Unknown),
         }
         Ok(())
     }
@@ -192,14 +215,14 @@ impl Shared {
         }
         let ask = Ask {
             unique: request.unique(),
-            inode: request.inode(),
+            inode: self.inode(request),
             handle: read.handle,
             offset: read.offset,
             size: read.size,
         };
         let queue = self.tree.buffer().queue();
         let user = desk.known.account(queue.users(), request.who().0);
-        let patient = read.open_flags & O_NONBLOCK == 0;
+        let patient = read.open_flags & O_NONBLOCK == 0 && !self.goes_on(&read);
         let free = queue.is_free();
         let most = if free {
             Some(MAX_CLAIM)
@@ -282,7 +305,7 @@ impl Shared {
 
     fn poll(&self, request: &Request<'_>, desk: &mut Desk) -> Result<(), Refusal> {
         let poll = request.poll()?;
-        let inode = request.inode();
+        let inode = self.inode(request);
         if self.owes_wakes.swap(false, Ordering::SeqCst) {
             // The kernel counts open files upwards, and passes over handles that nobody polls.
             let first = poll.kernel_handle.saturating_sub(EARLIER_FILES);
@@ -318,9 +341,11 @@ impl Shared {
     fn open(&self, request: &Request<'_>) -> Result<(), Refusal> {
         let flags = request.open_flags()?;
         if flags & O_ACCMODE != O_RDONLY {
-            return Err(Refusal::ReadOnly);
+            return Err(self.not_writable());
         }
-        let handle = self.tree.open(request.inode(), flags & O_SYNC == O_SYNC)?;
+        let handle = self
+            .tree
+            .open(self.inode(request), flags & O_SYNC == O_SYNC)?;
         if !self
             .connection
             .body(request.unique(), &abi::open_out(handle))

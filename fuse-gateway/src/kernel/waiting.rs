@@ -57,14 +57,17 @@ pub(super) struct Waiting {
     lists: Mutex<Lists>,
     /// Whose turn it is: the reads in the list, the one that is being served, and others.
     queue: Arc<Queue>,
+    /// Which of them are in this list.
+    lane: Lane,
 }
 
 impl Waiting {
-    /// Empty lists whose reads take their place in `queue`.
-    pub(super) fn new(queue: Arc<Queue>) -> Self {
+    /// Empty lists whose reads take their place in `queue`, as those of `lane`.
+    pub(super) fn new(queue: Arc<Queue>, lane: Lane) -> Self {
         Self {
             lists: Mutex::default(),
             queue,
+            lane,
         }
     }
 
@@ -74,7 +77,7 @@ impl Waiting {
         if lists.reads.len() >= MAX_READS {
             return false;
         }
-        let ticket = self.queue.join(&read.user, Lane::Files);
+        let ticket = self.queue.join(&read.user, self.lane);
         lists.reads.insert(ticket, read);
         true
     }
@@ -199,8 +202,8 @@ mod tests {
     fn who_came_before_elsewhere_is_served_before() {
         let queue = Arc::new(Queue::default());
         let user = queue.users().account(1);
-        let waiting = Waiting::new(Arc::clone(&queue));
-        let before = queue.join(&user, Lane::Stream);
+        let waiting = Waiting::new(Arc::clone(&queue), Lane::Device(3));
+        let before = queue.join(&user, Lane::Files);
         assert!(waiting.park(read(1, &user)));
         let after = queue.join(&user, Lane::Stream);
         assert_eq!(queue.len(), 3);

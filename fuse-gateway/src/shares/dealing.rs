@@ -31,10 +31,13 @@ const MEMORY: Duration = Duration::from_secs(2);
 const BYTE: u128 = 1 << 20;
 
 /// Where one waits. Each lane keeps what it needs to serve those who wait there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Lane {
     /// Reads of the mount's files.
+    #[default]
     Files,
+    /// Reads of the character device that is this inode.
+    Device(u64),
     /// Requests at the stream socket.
     Stream,
 }

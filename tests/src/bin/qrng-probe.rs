@@ -8,6 +8,7 @@
 //! qrng-probe map-private|map-shared FILE
 //! qrng-probe threads FILE              two threads read 4096 times 32 bytes each on one descriptor
 //! qrng-probe serve DIRECTORY           mounts a buffer there, keeps it filled with what `feed N` on standard input asks for
+//! qrng-probe device NAME FILE          the same, with FILE as the device /dev/NAME in place of a mount
 //! ```
 
 use std::fs::File;
@@ -22,7 +23,7 @@ use nix::fcntl::{OFlag, SpliceFFlags};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use qrng_gateway::buffer::{Buffer, Overflow};
-use qrng_tests::fuse_harness::{mount_options, tree_over};
+use qrng_tests::fuse_harness::{device, entry, mount_options, tree_over};
 use qrng_tests::mapping;
 
 fn main() -> ExitCode {
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
             .map(|()| "mapped".to_owned()),
         ["threads", file] => two_threads(file),
         ["serve", directory] => serve(directory),
+        ["device", name, file] => serve_device(name, file),
         _ => Err(io::Error::other(
             "see the top of the source for the arguments",
         )),
@@ -162,6 +164,26 @@ fn serve(directory: &str) -> io::Result<String> {
         Err(error) => return Ok(format!("refused: {error}")),
     };
     say(&format!("mounted: {}", mount.point().display()))?;
+    obey(&buffer)?;
+    mount.stop().map_err(io::Error::other)?;
+    Ok("stopped".to_owned())
+}
+
+/// The same with one file as a device.
+fn serve_device(name: &str, file: &str) -> io::Result<String> {
+    let buffer = Arc::new(Buffer::new(16 << 20, Overflow::Discard)?);
+    let device = match device(name, entry(file), &tree_over(&buffer)) {
+        Ok(device) => device,
+        Err(error) => return Ok(format!("refused: {error}")),
+    };
+    say(&format!("made: {}", device.path().display()))?;
+    obey(&buffer)?;
+    drop(device);
+    Ok("stopped".to_owned())
+}
+
+/// Does what standard input says, until it says something else than `feed N`, or ends.
+fn obey(buffer: &Buffer) -> io::Result<()> {
     for line in io::stdin().lock().lines() {
         match line?.split_once(' ') {
             Some(("feed", bytes)) => {
@@ -173,6 +195,5 @@ fn serve(directory: &str) -> io::Result<String> {
             _ => break,
         }
     }
-    mount.stop().map_err(io::Error::other)?;
-    Ok("stopped".to_owned())
+    Ok(())
 }

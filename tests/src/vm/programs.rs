@@ -105,11 +105,12 @@ pub fn stripped(program: &Path) -> Vec<u8> {
     std::fs::read(out.path()).expect("strip wrote it")
 }
 
-/// The folder that this test was built in: it lies in `PROFILE/deps` there.
+/// The folder that this program was built in, which cargo marks.
 fn target_folder() -> PathBuf {
-    let test = std::env::current_exe().expect("this test has a path");
-    let folder = test.ancestors().nth(3);
+    let program = std::env::current_exe().expect("this program has a path");
+    let mut folders = program.ancestors();
+    let folder = folders.find(|folder| folder.join("CACHEDIR.TAG").exists());
     folder
-        .expect("cargo builds tests in a target folder")
+        .expect("cargo builds programs in a target folder")
         .to_path_buf()
 }

@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -11,8 +12,10 @@ use std::time::Duration;
 
 use nix::libc::O_NONBLOCK;
 use qrng_tests::adapter::{Adapter, stream};
-use qrng_tests::chain::{Chain, program, wait_until};
-use qrng_tests::fuse_harness::no_mount;
+use qrng_tests::chain::{Chain, PATIENCE, program, wait_until};
+use qrng_tests::container::is_there;
+use qrng_tests::fuse_harness::{is_root, no_mount};
+use qrng_tests::memory::{Needles, search};
 use qrng_tests::numbered::{BLOCK, Numbering};
 use qrng_tests::skip;
 
@@ -216,4 +219,81 @@ fn a_second_one_is_refused_and_a_killed_one_is_followed() {
     chain.start_gateway("accept-simulated = true", &gateway);
     assert_eq!(reader.join().unwrap(), 100_000);
     assert!(adapter.stop().success());
+}
+
+#[test]
+fn programs_read_it_as_a_device() {
+    if let Some(why) = no_mount() {
+        skip!("{why}");
+    }
+    let chain = of_a_simulator("2 MB/s");
+    let (mut adapter, path) = start(&chain, "");
+    for (program, script, out) in [
+        ("head", "head -c 10000 $0", 10_000),
+        ("dd", "dd if=$0 bs=16 count=100 status=none", 1600),
+        ("od", "od -An -v -N 32 -tx1 $0", 98),
+        ("shuf", "seq 1000 | shuf --random-source=$0", 3893),
+        ("openssl", "openssl rand -rand $0 -hex 32", 65),
+        (
+            "bash",
+            "LC_ALL=C; for i in 1 2 3; do dd if=$0 bs=8 count=1 status=none; done",
+            24,
+        ),
+    ] {
+        if !is_there(program) {
+            skip!("{program} is missing");
+        }
+        let output = Command::new("bash")
+            .args(["-c", script])
+            .arg(&path)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{script}: {}", words(&output));
+        assert_eq!(output.stdout.len(), out, "{script}");
+    }
+    assert!(adapter.stop().success());
+}
+
+#[test]
+fn what_was_handed_on_is_nowhere_in_the_adapters_memory() {
+    if let Some(why) = no_mount() {
+        skip!("{why}");
+    }
+    if !is_root() {
+        skip!("only root can look into memory that cannot be dumped");
+    }
+    let chain = of_a_simulator("2 MB/s");
+    let (fifo, path) = start(&chain, "");
+    let socket = chain.path("egd");
+    let tables = format!("[egd]\nsocket = {socket:?}\n");
+    let words = "clients of the old protocol are served";
+    let egd = Adapter::start(&chain, "egd", &tables, words);
+    let mut by_fifo = Needles::default();
+    by_fifo.add("bytes of the FIFO", &read(&path, 200_000));
+    let mut by_egd = Needles::default();
+    let mut client = UnixStream::connect(&socket).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    for _ in 0..300 {
+        let (mut count, mut answer) = ([0], [0; 255]);
+        client.write_all(&[1, 255]).unwrap();
+        client.read_exact(&mut count).unwrap();
+        let now = &mut answer[..usize::from(count[0])];
+        client.read_exact(now).unwrap();
+        by_egd.add("bytes by EGD, at once", now);
+        client.write_all(&[2, 255]).unwrap();
+        client.read_exact(&mut answer).unwrap();
+        by_egd.add("bytes by EGD", &answer);
+    }
+    // The reply to one more comes after the last one was wiped.
+    client.write_all(&[4]).unwrap();
+    client.read_exact(&mut [0; 2]).unwrap();
+    assert!(by_fifo.len() > 20_000 && by_egd.len() > 9_000);
+    for (adapter, needles) in [(&fifo, by_fifo), (&egd, by_egd)] {
+        let (found, size) = search(adapter.child.id(), &needles).unwrap();
+        assert!(size > 1 << 16, "{size} bytes were looked at");
+        let first = found
+            .first()
+            .map(|it| (&it.name, it.address, &it.mapping.name));
+        assert!(found.is_empty(), "{} places: {first:x?}", found.len());
+    }
 }

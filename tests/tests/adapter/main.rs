@@ -86,3 +86,25 @@ fn what_is_wrong_is_said_before_anything_starts() {
         .unwrap();
     assert!(words(&output).contains("--once is for the form `pool`"));
 }
+
+#[test]
+fn its_log_can_be_objects() {
+    let chain = Chain::new();
+    let tables = format!(
+        "[fifo]\npath = {:?}\n[log]\nformat = \"json\"\n",
+        chain.path("fifo")
+    );
+    let mut adapter = Adapter::start(&chain, "fifo", &tables, "no gateway listens");
+    assert!(adapter.stop().success());
+    let log = adapter.log();
+    // Until the configuration is read, a message has the form of the environment.
+    let first = log.find('{').expect("an object");
+    for line in log[first..].lines() {
+        let object: serde_json::Value = serde_json::from_str(line).expect(line);
+        assert_eq!(object["process"], "qrng-adapter", "{line}");
+        assert!(
+            object["message"].is_string() && object["level"].is_string(),
+            "{line}"
+        );
+    }
+}

@@ -5,7 +5,7 @@ mod world;
 use qrng_collector::sysfs::pci::{CHIP_CARD_40M, CHIP_CARD_240M, Id, MODULE_CARD};
 use qrng_collector::sysfs::usb;
 use qrng_tests::skip;
-use world::{GROUP, Made, World, cannot_run};
+use world::{GATEWAY, GROUP, HELPER, Made, World, cannot_run};
 
 const CARD: &str = "devices/pci0000:00/0000:03:00.0";
 
@@ -188,7 +188,28 @@ fn the_gateway_may_keep_processors_awake_and_nobody_else() {
         let path = format!("devices/virtual/misc/{name}");
         world.device_with_node(&path, "misc", name, "");
         let made = apply(&world, &path);
-        assert_eq!(made.node_is_for_gateway(), expected, "{made:?}");
+        assert_eq!(made.node_is_for_user(GATEWAY), expected, "{made:?}");
+    }
+}
+
+#[test]
+fn the_mount_helper_makes_character_devices_and_everybody_reads_them() {
+    if let Some(reason) = cannot_run() {
+        skip!("{reason}");
+    }
+    let world = World::new();
+    for (subsystem, name, makes, reads) in [
+        ("misc", "cuse", true, false),
+        ("cuse", "qrng", false, true),
+        ("cuse", "qrng-urandom", false, true),
+        ("cuse", "other", false, false),
+        ("misc", "qrng", false, false),
+    ] {
+        let path = format!("devices/virtual/{subsystem}/{name}");
+        world.device_with_node(&path, subsystem, name, "");
+        let made = apply(&world, &path);
+        assert_eq!(made.node_is_for_user(HELPER), makes, "{made:?}");
+        assert_eq!(made.node_is_for_readers(), reads, "{made:?}");
     }
 }
 

@@ -22,6 +22,9 @@ pub const GROUP: u32 = 4711;
 /// The number that the user `qrng-gateway` has there.
 pub const GATEWAY: u32 = 4712;
 
+/// The number that the user `qrng-mount` has there.
+pub const HELPER: u32 = 4713;
+
 /// Runs udev's engine on the device `$2` in the world in the directory `$1`, and then what the rules want to be run.
 const ENGINE: &str = r#"
 set -eu
@@ -84,15 +87,21 @@ impl Made {
         node.contains("mode=0660") && node.contains(&format!("gid={GROUP}"))
     }
 
-    /// Whether the device's node is to be read and written by the gateway's user, and by nobody else.
-    pub fn node_is_for_gateway(&self) -> bool {
+    /// Whether the device's node is to be read and written by this user, and by nobody else.
+    pub fn node_is_for_user(&self, user: u32) -> bool {
         let node = self.node.as_deref().unwrap_or_default();
-        node.contains("mode=0600") && node.contains(&format!("uid={GATEWAY}"))
+        node.contains("mode=0600") && node.contains(&format!("uid={user}"))
+    }
+
+    /// Whether everybody may read the device's node, and nobody write to it.
+    pub fn node_is_for_readers(&self) -> bool {
+        let node = self.node.as_deref().unwrap_or_default();
+        node.contains("mode=0444") && node.contains(&format!("gid={GROUP}"))
     }
 }
 
 impl World {
-    /// An empty one, with the rules, the group and the user of this project and no others.
+    /// An empty one, with the rules, the group and the users of this project and no others.
     pub fn new() -> Self {
         let world = Self(tempfile::tempdir().unwrap());
         for place in ["sys/bus", "sys/class", "dev", "run/udev/rules.d"] {
@@ -105,8 +114,13 @@ impl World {
         }
         let group = format!("root:x:0:\nqrng:x:{GROUP}:\n");
         fs::write(world.0.path().join("group"), group).unwrap();
-        let passwd =
-            format!("root:x:0:0::/:/bin/sh\nqrng-gateway:x:{GATEWAY}:{GROUP}::/:/bin/false\n");
+        let user = |name, number| format!("{name}:x:{number}:{GROUP}::/:/bin/false\n");
+        let users = [
+            ("root", 0),
+            ("qrng-gateway", GATEWAY),
+            ("qrng-mount", HELPER),
+        ];
+        let passwd: String = users.map(|(name, number)| user(name, number)).concat();
         fs::write(world.0.path().join("passwd"), passwd).unwrap();
         world.install(&["vfio-pci"]);
         world.node("null", 1, 3);

@@ -149,6 +149,25 @@ pub(in crate::kernel) fn poll_out(events: u32) -> [u8; 8] {
     Body::new().u32(events).u32(0).done()
 }
 
+/// `fuse_ioctl_out` of success, and the number that the caller gets.
+pub(in crate::kernel) fn ioctl_out(number: i32) -> [u8; 20] {
+    Body::new().put(&[0; 16]).put(&number.to_ne_bytes()).done()
+}
+
+/// `cuse_init_out` in protocol 7.`minor`, and what the device is called. Nothing is ever written to it, so only the size of
+/// reads matters; ioctls are restricted: their commands say how long their arguments are. The kernel chooses the number.
+pub(in crate::kernel) fn cuse_init_out(minor: u32, max_read: u32, name: &str) -> Vec<u8> {
+    let head = Body::new().u32(super::CUSE_MAJOR).u32(minor).u32(0).u32(0);
+    let out: [u8; 72] = head
+        .u32(max_read)
+        .u32(4096)
+        .u32(0)
+        .u32(0)
+        .put(&[0; 40])
+        .done();
+    [&out[..], b"DEVNAME=", name.as_bytes(), b"\0"].concat()
+}
+
 /// `fuse_statfs_out`: nothing stored, `files` names.
 pub(in crate::kernel) fn statfs_out(files: u64) -> [u8; 80] {
     let counts = Body::new().u64(0).u64(0).u64(0).u64(files).u64(0);

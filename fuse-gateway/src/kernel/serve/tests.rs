@@ -9,6 +9,8 @@ use crate::buffer::{Buffer, Overflow};
 use crate::kernel::StayAwake;
 use crate::shares::{QUANTUM, SharesConfig, Users};
 
+mod device;
+
 const RAW: u64 = 3;
 const HEX: u64 = 4;
 const LOCKOWNER: u32 = 2;
@@ -52,6 +54,22 @@ fn read_body(handle: u64, size: u32, read_flags: u32, open_flags: i32) -> Vec<u8
     body
 }
 
+/// The kernel's end and ours.
+fn pair() -> (UnixDatagram, OwnedFd) {
+    let (socket, theirs) = UnixDatagram::pair().unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    (socket, OwnedFd::from(theirs))
+}
+
+/// The body of INIT and CUSE_INIT: the protocol, 4096, 0, and `more`.
+fn init(major: u32, minor: u32, more: &[u8]) -> Vec<u8> {
+    let numbers = [major, minor, 4096, 0];
+    let bytes = numbers.into_iter().flat_map(u32::to_ne_bytes);
+    bytes.chain(more.iter().copied()).collect()
+}
+
 fn poll_body(kernel_handle: u64) -> Vec<u8> {
     [0u64, kernel_handle]
         .into_iter()
@@ -66,18 +84,23 @@ impl Kernel {
     }
 
     fn shared(shares: &SharesConfig) -> Self {
-        let (socket, theirs) = UnixDatagram::pair().unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(30)))
-            .unwrap();
+        let (socket, theirs) = pair();
         // INIT: protocol 7.40, read-ahead 4096, no flags.
-        let init: Vec<u8> = [7u32, 40, 4096, 0]
-            .into_iter()
-            .flat_map(u32::to_ne_bytes)
-            .chain([0; 48])
-            .collect();
-        socket.send(&request(26, 2, 0, &init)).unwrap();
-        let connection = Connection::begin(OwnedFd::from(theirs), fuser::SessionACL::All);
+        socket
+            .send(&request(26, 2, 0, &init(7, 40, &[0; 48])))
+            .unwrap();
+        let connection = Connection::begin(theirs, fuser::SessionACL::All);
+        let mut kernel = Self::over(socket, connection.unwrap(), Face::Mount, shares);
+        assert_eq!(kernel.answer().unwrap().0, 2, "INIT is answered");
+        kernel
+    }
+
+    fn over(
+        socket: UnixDatagram,
+        connection: Connection,
+        face: Face,
+        shares: &SharesConfig,
+    ) -> Self {
         let users = Arc::new(Users::new(shares, || 86_400_000_000));
         let buffer = Arc::new(Buffer::shared(1 << 20, Overflow::Discard, users).unwrap());
         let tree = Arc::new(Tree::new(
@@ -86,20 +109,13 @@ impl Kernel {
             (0, 0),
             1_000_000,
         ));
-        let shared = Arc::new(Shared::new(
-            connection.unwrap(),
-            tree,
-            After::Nobody,
-            false,
-            Awake::open(StayAwake::No),
-        ));
-        let mut kernel = Self {
+        let awake = Awake::open(StayAwake::No);
+        let shared = Shared::new(connection, tree, face, After::Nobody, false, awake);
+        Self {
             socket,
-            shared,
+            shared: Arc::new(shared),
             desk: Desk::new().unwrap(),
-        };
-        assert_eq!(kernel.answer().unwrap().0, 2, "INIT is answered");
-        kernel
+        }
     }
 
     fn send(&mut self, bytes: &[u8]) {

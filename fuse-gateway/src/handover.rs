@@ -10,7 +10,7 @@
 //! make any device; afterwards, it serves this one and no other.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -83,20 +83,22 @@ pub enum Wish<'a> {
 pub fn ask(socket: &Path, wish: Wish<'_>) -> Result<OwnedFd, HandoverError> {
     let absent = |e| HandoverError::Absent(socket.to_owned(), e);
     let silent = |e| HandoverError::Silent(socket.to_owned(), e);
-    let mut stream = UnixStream::connect(socket).map_err(absent)?;
+    let stream = UnixStream::connect(socket).map_err(absent)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(silent)?;
     let (line, done) = match wish {
         Wish::Mount => (format!("{MOUNT}\n"), MOUNTED),
         Wish::Device(name) => (format!("{DEVICE}{name}\n"), MADE),
     };
-    // Whoever refuses may have hung up already, and has said why.
-    let asked = stream.write_all(line.as_bytes());
+    // Whoever refuses may have hung up already, and has said why. By write(2): the gateway makes no call that could send to an address.
+    let asked = nix::unistd::write(&stream, line.as_bytes());
     let mut room = [0; LONGEST];
     let (len, fd) = receive(&stream, &mut room).map_err(silent)?;
     match (fd, &room[..len]) {
         (Some(fd), words) if words == done => Ok(fd),
         (_, b"") => Err(silent(
-            asked.err().unwrap_or(io::ErrorKind::UnexpectedEof.into()),
+            asked
+                .err()
+                .map_or(io::ErrorKind::UnexpectedEof.into(), io::Error::from),
         )),
         (_, words) => {
             let words = String::from_utf8_lossy(words);

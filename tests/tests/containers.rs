@@ -181,6 +181,11 @@ fn a_gateway_in_a_user_namespace_serves_that_namespace_alone() {
         .expect("a gateway")
         .id()
         .to_string();
+    // Before that it is not in its namespaces.
+    wait_until("the gateway is executed", || {
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm"));
+        comm.is_ok_and(|comm| comm.trim() == "qrng-gateway")
+    });
     let inside = || {
         let mut command = Command::new("nsenter");
         command.args(["--user", "--mount", "--target", &pid, "head"]);

@@ -23,6 +23,9 @@ use crate::shares::Account;
 use crate::tree::{Desk, NODES, Reading, Tree};
 
 mod device;
+mod directory;
+mod parked;
+mod parts;
 
 /// Reads from this size on, in bytes, are answered without the turn: copying them takes longer than waking a thread.
 const LONG_READ: usize = 256 * 1024;
@@ -354,124 +357,6 @@ impl Shared {
         }
         Ok(())
     }
-
-    fn read_directory(&self, request: &Request<'_>, plus: bool) -> Result<(), Refusal> {
-        let read = request.read()?;
-        let directory = self.tree.entry(request.inode())?;
-        let parent = self.tree.entry(directory.parent)?;
-        let dots = [(".", directory), ("..", parent)];
-        let children = directory.children().map(|child| (child.name, child));
-        let limit = read.size.min(super::MAX_READ);
-        let mut out = Vec::new();
-        let from = usize::try_from(read.offset).unwrap_or(usize::MAX);
-        for (at, (name, entry)) in dots.into_iter().chain(children).enumerate().skip(from) {
-            // An all-zero entry tells the kernel to look up nothing, as it must be for the dots.
-            let entry_out = if at < dots.len() {
-                [0; 128]
-            } else {
-                abi::entry_out(entry, &self.tree.attributes(entry))
-            };
-            let plus = plus.then_some(entry_out);
-            if !abi::push_dirent(
-                &mut out,
-                limit,
-                entry.inode,
-                at as u64 + 1,
-                entry.is_directory(),
-                name,
-                plus,
-            ) {
-                break;
-            }
-        }
-        self.connection.body(request.unique(), &out);
-        Ok(())
-    }
-
-    /// access(2). The kernel asks only where it doesn't check the permissions itself.
-    fn access(&self, request: &Request<'_>) -> Result<(), Refusal> {
-        let (mask, (user, group)) = (request.access_mask()?, request.who());
-        let entry = self.tree.entry(request.inode())?;
-        let owner = self.tree.attributes(entry).owner;
-        let shift = if user == owner.0 {
-            6
-        } else if group == owner.1 {
-            3
-        } else {
-            0
-        };
-        let granted = if user == 0 {
-            entry.permissions() | 0o444
-        } else {
-            entry.permissions() >> shift
-        };
-        if mask & 2 != 0 {
-            return Err(Refusal::ReadOnly);
-        }
-        if mask & 5 & !granted != 0 {
-            return Err(Refusal::NoPermission);
-        }
-        self.connection.body(request.unique(), &[]);
-        Ok(())
-    }
-
-    /// The thread `parked`: serves those who wait whenever bytes have come, until the mount ends.
-    pub(super) fn serve_waiting(&self, desk: &mut Desk, pulse: &Pulse) {
-        let buffer = self.tree.buffer();
-        loop {
-            // The count is read before anything is looked at, so whatever changes later ends the wait below.
-            let rings = buffer.rings();
-            if self.stopping() {
-                break;
-            }
-            pulse.works();
-            if !self.waiting.is_empty() {
-                buffer.arm();
-            }
-            if buffer.fill() > 0 || self.tree.failing() {
-                let polls = self.waiting.watched();
-                // They are on their way: their parts are kept for them.
-                if !buffer.queue().is_free() {
-                    polls.values().for_each(|user| buffer.queue().wants(user));
-                }
-                self.wake(&polls);
-            }
-            self.serve_reads(desk);
-            pulse.waits();
-            let lapse = (!self.waiting.is_empty()).then(|| buffer.queue().lapse());
-            buffer.wait(rings, lapse.flatten());
-        }
-        if self.after == After::NextRun {
-            return;
-        }
-        while let Some(placed) = self.waiting.any() {
-            self.connection
-                .refuse(placed.read.ask.unique, Refusal::Ending);
-            self.tell(self.waiting.served(&placed, 0));
-        }
-    }
-
-    /// Wakes those who wait at the stream socket, if it is their turn now.
-    fn tell(&self, others: bool) {
-        if others {
-            self.tree.buffer().alert();
-        }
-    }
-
-    fn serve_reads(&self, desk: &mut Desk) {
-        while let Some((placed, most)) = self.waiting.turn(self.supply()) {
-            let Parked { ask, user } = &placed.read;
-            let taken = match self.serve(ask, user, most, desk) {
-                Ok(Reading::Answered { taken }) => taken,
-                Ok(Reading::Empty) => return self.waiting.put_back(placed),
-                Err(refusal) => {
-                    self.connection.refuse(ask.unique, refusal);
-                    0
-                }
-            };
-            self.tell(self.waiting.served(&placed, taken));
-        }
-    }
 }
 
 /// Whether answering means to copy so much that another thread should take the next request meanwhile.
@@ -480,6 +365,5 @@ fn is_long(request: &Request<'_>) -> bool {
         && request.read().is_ok_and(|read| read.size >= LONG_READ)
 }
 
-mod parts;
 #[cfg(test)]
 mod tests;

@@ -116,7 +116,17 @@ fn the_simulator_is_labelled_and_status_tells() {
 
     let epoch = gateway.epoch();
     let path = site.path("run/status.json");
-    let status: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let read =
+        || -> serde_json::Value { serde_json::from_slice(&fs::read(&path).unwrap()).unwrap() };
+    let mut status = read();
+    // It is written once a second, as reports are sent; the first may tell of a session that has only begun.
+    for _ in 0..60 {
+        if status["gateways"][0]["epoch"] == epoch {
+            break;
+        }
+        gateway.report();
+        status = read();
+    }
     assert_eq!(status["source"]["kind"], "simulator");
     assert_eq!(status["source"]["name"], "simulator usb-4m");
     assert_eq!(status["gateways"][0]["name"], "one");

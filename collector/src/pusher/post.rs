@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use qrng::push::{MEDIA_TYPE, PATH};
 use ureq::Agent;
-use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, EXPECT, RETRY_AFTER};
 use ureq::http::{HeaderValue, Response};
 
 use super::trouble::{self, Trouble};
@@ -22,6 +22,8 @@ pub(super) struct Post {
     agent: Agent,
     url: String,
     authorization: HeaderValue,
+    /// Whether the next body waits until the server will take one.
+    asks_first: bool,
 }
 
 impl Post {
@@ -51,19 +53,31 @@ impl Post {
             agent: config.into(),
             url: format!("{host}{PATH}"),
             authorization: authorization(key)?,
+            asks_first: true,
         })
     }
 
-    /// Posts a body, and waits for the answer.
+    /// Posts a body, and waits for the answer. The first one, and one after a failure, is sent when the server has said that it will
+    /// take it (`Expect: 100-continue`, RFC 9110 section 10.1.1): a refusal that comes before the body has been sent ends the connection, and would not be
+    /// read.
     ///
     /// # Errors
     /// It is not known to have been handed over.
-    pub(super) fn post(&self, body: &[u8]) -> Result<(), Trouble> {
-        let request = self
+    pub(super) fn post(&mut self, body: &[u8]) -> Result<(), Trouble> {
+        let result = self.send(body);
+        self.asks_first = result.is_err();
+        result
+    }
+
+    fn send(&self, body: &[u8]) -> Result<(), Trouble> {
+        let mut request = self
             .agent
             .post(&self.url)
             .header(AUTHORIZATION, &self.authorization)
             .header(CONTENT_TYPE, MEDIA_TYPE);
+        if self.asks_first {
+            request = request.header(EXPECT, "100-continue");
+        }
         let response = request.send(body).map_err(|e| trouble::of(&e))?;
         let status = response.status().as_u16();
         if response.status().is_success() {

@@ -154,7 +154,10 @@ fn take(input: File, lanes: &[Arc<Lane>]) -> anyhow::Result<()> {
     loop {
         let (gateway, packet) = match handoff::next(&mut input, &mut room) {
             Ok(next) => next,
-            Err(e @ HandoffError::Ended) => bail!("{e}"),
+            // The reader sees that too, says why, and ends this process.
+            Err(HandoffError::Ended) => loop {
+                thread::park();
+            },
             Err(e) => return Err(e).context("the sender"),
         };
         let lane = lanes.get(usize::from(gateway));

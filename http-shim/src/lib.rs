@@ -56,8 +56,16 @@ use crate::specimen::Specimen;
 use crate::supply::Report;
 use crate::tls::Certificate;
 
-/// Threads that answer requests.
-const WORKERS: usize = 2;
+/// The most threads that answer requests.
+const MOST_WORKERS: usize = 4;
+
+/// Threads that answer requests: no more than half the processors, so that a reader of files finds one however many requests
+/// there are. On two processors a second thread answers no more, but takes turns with the first, and whoever reads files
+/// waits five times as long (docs/benchmarks.md).
+fn workers() -> usize {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    (processors / 2).clamp(1, MOST_WORKERS)
+}
 
 /// Serves until a signal asks for the end, or a part of it fails.
 ///
@@ -82,7 +90,7 @@ pub fn run(config: Config, supervisor: &Supervisor) -> anyhow::Result<ExitCode> 
         started: Instant::now(),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
+        .worker_threads(workers())
         .thread_name("http")
         .enable_all()
         .build()

@@ -29,7 +29,11 @@ impl Books {
 
     /// So many that count as handed on were not taken, or were got back, and are destroyed.
     pub fn got_back(&self, bytes: usize) {
-        self.handed_on.fetch_sub(bytes as u64, Ordering::Relaxed);
+        // Somebody with the right to may have put bytes of his own in.
+        let less = |count: u64| Some(count.saturating_sub(bytes as u64));
+        let _ = self
+            .handed_on
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         self.destroyed(bytes);
     }
 }

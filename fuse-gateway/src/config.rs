@@ -125,6 +125,18 @@ impl Config {
         Self::check(file, raw, environment)
     }
 
+    /// Reads `file` anew, and of what it names the key files alone: a process that is confined can look up neither users nor groups.
+    ///
+    /// # Errors
+    /// What is wrong with the file or a key, with remedy.
+    pub fn load_keys(file: &Path, environment: &Environment) -> Result<Loaded, ConfigError> {
+        let raw: Raw = read_toml(file)?;
+        let mut problems = Problems::new(file);
+        let keys = load_keys(file, &raw.keys, environment, &mut problems);
+        problems.finish()?;
+        Ok(keys)
+    }
+
     fn check(file: &Path, raw: Raw, environment: &Environment) -> Result<Self, ConfigError> {
         let mut problems = Problems::new(file);
         let listen = problems.keep(

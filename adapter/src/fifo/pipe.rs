@@ -21,6 +21,9 @@ use crate::config::FifoConfig;
 /// The most bytes that lie in it: a pipe takes so many at once or not at all (PIPE_BUF, pipe(7)), and they fill one page.
 pub const MOST: usize = 4096;
 
+/// The size of the pipe.
+const ONE_PAGE: FcntlArg<'_> = FcntlArg::F_SETPIPE_SZ(MOST as i32);
+
 /// Why there is no pipe.
 #[derive(Debug, Error)]
 pub enum PipeError {
@@ -112,7 +115,15 @@ impl Pipe {
     /// # Errors
     /// The kernel refuses to wait.
     pub(super) fn is_drained(&self, limit: Duration) -> io::Result<bool> {
-        // A pipe of one page can be written to when that page is free.
+        // A pipe of one page can be written to when that page is free. Whoever reads could have made it larger (pipe(7)).
+        if fcntl(self.ends.as_fd(), FcntlArg::F_GETPIPE_SZ) != Ok(MOST as i32) {
+            match fcntl(self.ends.as_fd(), ONE_PAGE) {
+                Ok(_) => {}
+                // More lies in it than fits.
+                Err(Errno::EBUSY) => return Ok(false),
+                Err(e) => return Err(e.into()),
+            }
+        }
         let mut events = [PollFd::new(self.ends.as_fd(), PollFlags::POLLOUT)];
         let ms = u16::try_from(limit.as_millis()).unwrap_or(u16::MAX);
         match poll(&mut events, PollTimeout::from(ms)) {
@@ -214,8 +225,7 @@ fn prepare(file: &Path, config: &FifoConfig) -> Result<(Flock<File>, u64), PipeE
             .map_err(|e| PipeError::Group(config.path.clone(), e.into()))?;
     }
     let ends = open(file).map_err(refused)?;
-    let one_page = FcntlArg::F_SETPIPE_SZ(MOST as i32);
-    fcntl(&ends, one_page).map_err(|e| refused(e.into()))?;
+    fcntl(&ends, ONE_PAGE).map_err(|e| refused(e.into()))?;
     let inode = ends.metadata().map_err(refused)?.ino();
     let ends = Flock::lock(ends, FlockArg::LockExclusiveNonblock);
     let ends = ends.map_err(|(_, e)| refused(e.into()))?;

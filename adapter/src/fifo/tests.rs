@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
@@ -44,6 +45,9 @@ fn a_portion_lies_in_it_until_somebody_has_read_all_of_it() {
         assert!(drained());
     }
     assert!(pipe.put(&[7; 50]).unwrap());
+    let reader = File::open(&path).unwrap();
+    fcntl(&reader, FcntlArg::F_SETPIPE_SZ(1 << 20)).unwrap();
+    assert!(!drained(), "whoever reads makes no room for more");
     assert_eq!(pipe.drain(), 50);
     assert!(pipe.begin());
     assert!(pipe.put(&[7; 40]).unwrap());

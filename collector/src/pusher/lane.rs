@@ -129,7 +129,9 @@ impl Pushing {
             if taken.is_stale(Instant::now()) {
                 return self.lane.queue.give_up(taken.packets);
             }
-            thread::sleep(trouble.pause.unwrap_or_else(|| self.pauses.next()));
+            // An answer may ask for a longer pause, and not for a shorter one.
+            let least = self.pauses.next();
+            thread::sleep(trouble.pause.map_or(least, |asked| asked.max(least)));
         }
     }
 

@@ -10,9 +10,14 @@ use ureq::http::{HeaderValue, Response};
 use super::trouble::{self, Trouble};
 use crate::source::appliance::trust::{Authorities, Trust, Verification};
 
-/// How long connecting may take, TLS included, and a whole request.
+/// How long connecting may take, TLS included.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long a whole request may take beside its body ...
 const WHOLE: Duration = Duration::from_secs(30);
+
+/// ... and how many bytes of that are waited for a second, so that a full body gets over a slow line before it is stale.
+const SLOWEST: u64 = 2048;
 
 /// The longest pause that an answer may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -45,7 +50,6 @@ impl Post {
             .max_redirects_will_error(false)
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT))
-            .timeout_global(Some(WHOLE))
             .max_idle_connections_per_host(1)
             .user_agent(concat!("qrng-collector/", env!("CARGO_PKG_VERSION")))
             .build();
@@ -74,7 +78,10 @@ impl Post {
             .agent
             .post(&self.url)
             .header(AUTHORIZATION, &self.authorization)
-            .header(CONTENT_TYPE, MEDIA_TYPE);
+            .header(CONTENT_TYPE, MEDIA_TYPE)
+            .config()
+            .timeout_global(Some(limit(body.len())))
+            .build();
         if self.asks_first {
             request = request.header(EXPECT, "100-continue");
         }
@@ -85,6 +92,11 @@ impl Post {
         }
         Err(trouble::answer(status, pause(&response)))
     }
+}
+
+/// How long a request with a body of so many bytes may take.
+fn limit(bytes: usize) -> Duration {
+    WHOLE + Duration::from_secs(bytes as u64 / SLOWEST)
 }
 
 /// The header that shows the key, and is never shown itself.
@@ -127,6 +139,13 @@ mod tests {
         }
         let shown = format!("{:?}", authorization("0123abcd").unwrap());
         assert!(!shown.contains("0123abcd"), "{shown}");
+    }
+
+    #[test]
+    fn the_longest_body_may_take_long_and_not_until_it_is_stale() {
+        let longest = limit(qrng::push::BODY_MAX);
+        assert!(longest > Duration::from_secs(120) && longest < crate::pusher::queue::STALE);
+        assert_eq!(limit(0), WHOLE);
     }
 
     #[test]

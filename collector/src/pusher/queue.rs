@@ -36,12 +36,12 @@ struct Packet {
 pub struct Taken {
     /// How many packets.
     pub packets: u64,
-    /// When the oldest came.
+    /// When the newest came.
     pub came: Instant,
 }
 
 impl Taken {
-    /// Whether they are too old to be pushed at the time `now`.
+    /// Whether all of them are too old to be pushed at the time `now`. The gateway refuses those that are.
     pub fn is_stale(&self, now: Instant) -> bool {
         now.duration_since(self.came) > STALE
     }
@@ -141,12 +141,14 @@ impl State {
         while self.packets.front().is_some_and(stale) && self.drop_oldest() {}
     }
 
-    fn fill(&mut self, body: &mut Vec<u8>, came: Instant) -> Taken {
+    /// Moves packets to `body`, of which the first came at the time `came`.
+    fn fill(&mut self, body: &mut Vec<u8>, mut came: Instant) -> Taken {
         let mut packets = 0;
         while let Some(next) = self.packets.front() {
             if !push::put(body, &next.bytes) {
                 break;
             }
+            came = next.came;
             self.bytes -= HEADER + next.bytes.len();
             self.packets.pop_front();
             packets += 1;

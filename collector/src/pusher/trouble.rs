@@ -30,7 +30,9 @@ pub(super) fn answer(status: u16, pause: Option<Duration>) -> Trouble {
             .into(),
         403 => "knows the key for something else (403); its line must be in the file that push.keys names there".into(),
         404 => "takes no packets at this url (404); add the section [push] to its http.toml, or see the url".into(),
-        429 => "wants fewer requests (429); raise its rate.per-second, or the interval here".into(),
+        429 => "wants fewer requests, or fewer bodies at a time (429); raise its rate.per-second, or the interval here, or have fewer \
+                collectors push to it"
+            .into(),
         503 => "cannot hand over packets (503); see whether the gateway runs on that host".into(),
         400 | 413 | 415 => format!("does not understand the packets ({status}); use one version of qrng at both ends"),
         300..400 => format!("sends us elsewhere ({status}), where we do not go; give that url, if it is right"),

@@ -256,13 +256,20 @@ impl Shared {
         most: usize,
         desk: &mut Desk,
     ) -> Result<Reading, Refusal> {
+        let deliver =
+            |pieces: &[std::io::IoSlice<'_>], len| self.connection.data(ask.unique, pieces, len);
+        if !self.tree.entry(ask.inode)?.is_random() {
+            // Nothing is taken, so nothing is held of the user's: a document may tell of it.
+            let (inode, handle, size) = (ask.inode, ask.handle, (ask.size, MAX_CLAIM));
+            return Ok(self
+                .tree
+                .read(inode, handle, ask.offset, size, desk, deliver)?);
+        }
         let allowance = user.allow(|| self.today());
         let left = allowance.left();
         if allowance.is_limited() && self.tree.need(ask.inode, ask.handle)? > left {
             return Err(Refusal::QuotaSpent);
         }
-        let deliver =
-            |pieces: &[std::io::IoSlice<'_>], len| self.connection.data(ask.unique, pieces, len);
         let reading = self.tree.read(
             ask.inode,
             ask.handle,
@@ -302,7 +309,8 @@ impl Shared {
             return Err(Refusal::InterruptLater);
         };
         self.connection.refuse(unique, Refusal::Interrupted);
-        self.tell(others);
+        // It may have been the first, and wanted more than the next one does.
+        self.tell(others || !self.waiting.is_empty());
         Ok(())
     }
 

@@ -39,12 +39,17 @@ impl Quota {
     fn lock(&self, today: u64) -> MutexGuard<'_, Used> {
         // Both numbers are set at once or not at all.
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        // A clock that is set back does not renew a quota.
         if used.day < today {
             *used = Used {
                 day: today,
                 bytes: 0,
             };
+        } else if used.day > today {
+            // A clock that is set back does not renew a quota; the next midnight by it does.
+            used.day = today;
+            if used.bytes >= self.limit {
+                self.spent.store(today + 1, Ordering::SeqCst);
+            }
         }
         used
     }

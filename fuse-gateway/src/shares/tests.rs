@@ -112,6 +112,16 @@ fn a_quota_is_for_a_day_and_a_clock_that_is_set_back_renews_none() {
 }
 
 #[test]
+fn a_clock_that_was_years_ahead_locks_nobody_out_for_longer_than_a_day() {
+    let users = users(Some(1000), &[]);
+    let account = users.account(9);
+    assert_eq!(take(&account, DAY + 4000, 2000), 1000);
+    assert_eq!(take(&account, DAY, 10), 0);
+    assert!(account.is_spent(DAY), "those who wait are told");
+    assert_eq!(take(&account, DAY + 1, 2000), 1000);
+}
+
+#[test]
 fn concurrent_reads_do_not_take_more_than_the_quota() {
     let users = users(Some(100_000), &[]);
     let account = users.account(9);

@@ -113,6 +113,11 @@ impl Entry {
         }
     }
 
+    /// Whether it is lines without end.
+    pub fn is_stream(&self) -> bool {
+        matches!(self.node, Node::Stream(_))
+    }
+
     /// Whether its attributes never change while the tree lives.
     pub fn is_constant(&self) -> bool {
         self.node != Node::Status

@@ -18,10 +18,19 @@ impl Shared {
         patient: bool,
     ) -> Result<Option<usize>, Refusal> {
         let need = self.tree.need(ask.inode, ask.handle)?;
-        if need == 0 || self.tree.failing() || user.lacks(need, || self.today()) {
+        let queue = self.tree.buffer().queue();
+        if self.tree.failing() || user.lacks(need, || self.today()) {
             return Ok(Some(MAX_CLAIM));
         }
-        let queue = self.tree.buffer().queue();
+        if need == 0 {
+            // The rest of a line is there; what follows it in a stream is not.
+            let follows = self.tree.entry(ask.inode)?.is_stream();
+            return Ok(Some(if follows {
+                queue.pass(user, 1, true, self.supply())
+            } else {
+                MAX_CLAIM
+            }));
+        }
         let most = queue.pass(user, need, !patient, self.supply());
         Ok((most > 0).then_some(most))
     }

@@ -13,6 +13,7 @@ mod device;
 
 const RAW: u64 = 3;
 const HEX: u64 = 4;
+const STREAM_HEX: u64 = 8;
 const LOCKOWNER: u32 = 2;
 
 /// The test's end of the connection, and what it talks to.
@@ -368,6 +369,24 @@ fn those_who_wait_are_served_by_user_and_in_quanta() {
     assert_eq!(users.account(1000).bytes(), QUANTUM as u64);
     assert_eq!(users.account(2000).bytes(), 40);
     assert_eq!(users.account(1000).waits(), 3);
+}
+
+#[test]
+fn who_has_the_rest_of_a_line_gets_that_and_waits_its_turn_for_more() {
+    let mut kernel = Kernel::new();
+    let handle = kernel.shared.tree.open(STREAM_HEX, false).unwrap();
+    let lines = |size| read_body(handle, size, LOCKOWNER, 0);
+    kernel.feed(32);
+    kernel.send(&request_of(1000, 15, 10, STREAM_HEX, &lines(30)));
+    assert_eq!(kernel.answer().unwrap().2.len(), 30);
+    // Another user waits, and bytes come that nobody has dealt out yet.
+    let all = read_body(0, 1 << 20, LOCKOWNER, 0);
+    kernel.send(&request_of(2000, 15, 12, RAW, &all));
+    kernel.feed(4096);
+    kernel.send(&request_of(1000, 15, 14, STREAM_HEX, &lines(1000)));
+    let (unique, _, text) = kernel.answer().unwrap();
+    assert_eq!((unique, text.len()), (14, 65 - 30));
+    assert_eq!(kernel.shared.tree.buffer().fill(), 4096);
 }
 
 #[test]

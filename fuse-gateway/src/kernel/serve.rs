@@ -329,6 +329,10 @@ impl Shared {
             self.wake(&self.waiting.watch(poll.kernel_handle, &user));
             self.tree.buffer().arm();
             ready = self.ready(inode, poll.handle, &user)?;
+            if !ready && self.tree.ready(inode, poll.handle)? {
+                // What there is is kept for others: that lapses, and `parked` must know that somebody waits for it.
+                self.tree.buffer().notify();
+            }
         }
         let spent = user.lacks(self.tree.need(inode, poll.handle)?, || self.today());
         let readable = if ready { POLLIN | POLLRDNORM } else { 0 };

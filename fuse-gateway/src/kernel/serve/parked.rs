@@ -4,7 +4,7 @@ use qrng_daemon::Pulse;
 
 use super::{After, Shared};
 use crate::kernel::errno::Refusal;
-use crate::kernel::waiting::Parked;
+use crate::kernel::waiting::{Parked, Polls};
 use crate::tree::{Desk, Reading};
 
 impl Shared {
@@ -22,12 +22,7 @@ impl Shared {
                 buffer.arm();
             }
             if buffer.fill() > 0 || self.tree.failing() {
-                let polls = self.waiting.watched();
-                // They are on their way: their parts are kept for them.
-                if !buffer.queue().is_free() {
-                    polls.values().for_each(|user| buffer.queue().wants(user));
-                }
-                self.wake(&polls);
+                self.wake_pollers();
             }
             self.serve_reads(desk);
             pulse.waits();
@@ -41,6 +36,26 @@ impl Shared {
             self.connection
                 .refuse(placed.read.ask.unique, Refusal::Ending);
             self.tell(self.waiting.served(&placed, 0));
+        }
+    }
+
+    /// Wakes the pollers for whom there is something. Others go on waiting, and are looked at again when more comes or what is kept
+    /// lapses: woken, they would ask in vain, and again.
+    fn wake_pollers(&self) {
+        let queue = self.tree.buffer().queue();
+        let free = queue.is_free();
+        let (woken, others): (Polls, Polls) = self
+            .waiting
+            .watched()
+            .into_iter()
+            .partition(|(_, user)| free || self.is_for(user));
+        // They are on their way: their parts are kept for them.
+        if !free {
+            woken.values().for_each(|user| queue.wants(user));
+        }
+        self.wake(&woken);
+        for (file, user) in others {
+            self.wake(&self.waiting.watch(file, &user));
         }
     }
 

@@ -51,6 +51,14 @@ impl Shared {
         self.tree.buffer().queue().users().today()
     }
 
+    /// Whether there are bytes, or an error, for a poller of `user` where users compete.
+    pub(super) fn is_for(&self, user: &Arc<Account>) -> bool {
+        let queue = self.tree.buffer().queue();
+        self.tree.failing()
+            || user.lacks(1, || self.today())
+            || queue.pass(user, 1, true, self.supply()) > 0
+    }
+
     /// Whether a read of `user` would be answered at once, be it with an error.
     pub(super) fn ready(
         &self,

@@ -390,6 +390,26 @@ fn who_has_the_rest_of_a_line_gets_that_and_waits_its_turn_for_more() {
 }
 
 #[test]
+fn a_poller_is_woken_when_what_was_kept_for_another_lapses() {
+    let mut kernel = Kernel::new();
+    let body = read_body(0, 1 << 20, LOCKOWNER, 0);
+    kernel.send(&request_of(1000, 15, 10, RAW, &body));
+    let small = read_body(0, 32, LOCKOWNER, 0);
+    kernel.send(&request_of(2000, 15, 12, RAW, &small));
+    with_parked(&mut kernel, |kernel| {
+        kernel.feed(QUANTUM + 40);
+        let served = [(); 2].map(|()| kernel.answer().unwrap().0);
+        assert_eq!(served, [10, 12]);
+        // User 2000 is behind, so what is left is kept for it.
+        kernel.send(&request_of(1000, 40, 20, RAW, &poll_body(0x77)));
+        assert_eq!(kernel.answer(), Some((20, 0, vec![0; 8])), "not ready yet");
+        // Nothing more comes, and nobody asks.
+        let woken = Some((0, -1, 0x77u64.to_ne_bytes().to_vec()));
+        assert_eq!(kernel.answer(), woken);
+    });
+}
+
+#[test]
 fn a_spent_quota_is_edquot_however_one_reads() {
     let mut kernel = Kernel::shared(&SharesConfig {
         quota: Some(100),

@@ -44,7 +44,8 @@ pub enum DeviceError {
     /// The permissions of /dev/cuse.
     #[error(
         "/dev/cuse may not be opened by this user: whoever can open it can make any device, so only root and the mount helper's \
-         user may; set `mount-helper` and have qrng-mount make the device, or run as root"
+         user may; set `mount-helper` and have qrng-mount make the device, or run as root. If the module was loaded after the helper was \
+         started: systemctl restart qrng-mount"
     )]
     Denied,
     /// Something of that name is there.

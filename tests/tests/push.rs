@@ -157,7 +157,10 @@ fn packets_wait_while_the_service_or_the_gateway_is_away() {
     let discarded = world.chain.count("/bytes/overflow_discarded");
     let no_room = world.chain.collector_status().unwrap()["send_errors"]["EAGAIN"].as_u64();
     let room = discarded + no_room.unwrap_or(0) * qrng::packet::MAX_DATAGRAM as u64;
-    assert!(missing * BLOCK as u64 <= room, "{missing} of {BLOCK} bytes, {room}");
+    assert!(
+        missing * BLOCK as u64 <= room,
+        "{missing} of {BLOCK} bytes, {room}"
+    );
     // The service is there, and nobody behind it: it says so, and packets wait as well.
     world.chain.kill_gateway();
     wait_until("the collector's complaint", || {

@@ -60,8 +60,8 @@ use crate::tls::Certificate;
 const MOST_WORKERS: usize = 4;
 
 /// Threads that answer requests: no more than half the processors, so that a reader of files finds one however many requests
-/// there are. On two processors a second thread answers no more, but takes turns with the first, and whoever reads files
-/// waits five times as long (docs/benchmarks.md).
+/// there are. On two processors a second thread answers no more requests, but takes turns with the first, and whoever reads
+/// files waits for both.
 fn workers() -> usize {
     let processors = thread::available_parallelism().map_or(1, usize::from);
     (processors / 2).clamp(1, MOST_WORKERS)

@@ -167,6 +167,18 @@ impl Browser {
     }
 }
 
+/// What Chromium is told so that it shows one page and talks to nobody else.
+pub const ALONE: [&str; 8] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+];
+
 /// Through a shell, which puts the pipes where the browser looks for them.
 fn start(profile: &Path, to: &Path, from: &Path) -> io::Result<Child> {
     Command::new("sh")
@@ -176,18 +188,8 @@ fn start(profile: &Path, to: &Path, from: &Path) -> io::Result<Child> {
             "-",
         ])
         .args([to, from])
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--window-size=500,1600",
-            "--remote-debugging-pipe",
-        ])
+        .args(ALONE)
+        .args(["--window-size=500,1600", "--remote-debugging-pipe"])
         .arg(format!(
             "--user-data-dir={}",
             profile.join("profile").display()

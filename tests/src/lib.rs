@@ -25,6 +25,7 @@ pub mod processes;
 pub mod pushed;
 pub mod python;
 pub mod relay;
+pub mod rubbish;
 pub mod runs;
 pub mod shifted;
 pub mod shim;

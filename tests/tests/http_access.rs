@@ -5,6 +5,7 @@ use std::net::TcpStream;
 
 use qrng_tests::chain::{Chain, wait_until};
 use qrng_tests::http::At;
+use qrng_tests::rubbish::Rubbish;
 use qrng_tests::shim::{Shim, write_keys};
 
 const SIMULATOR: &str = "[source]\nkind = \"simulator\"\nrate = \"4 MB/s\"\n";
@@ -227,13 +228,8 @@ fn what_is_no_http_does_no_harm() {
         let _ = stream.read_to_end(&mut answer);
         answer
     };
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut random = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut rubbish = Rubbish::default();
+    let mut random = || rubbish.number();
     let seed = b"GET /api/integers?count=10&min=-5&max=9&wait=1 HTTP/1.1\r\nhost: x\r\naccept: text/plain\r\nauthorization: Bearer x\r\ncontent-length: 3\r\n\r\nabc";
     for _ in 0..1500 {
         let mut request = seed.to_vec();

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use qrng_tests::browser::{self, Browser};
+use qrng_tests::browser::{self, ALONE, Browser};
 use qrng_tests::chain::Chain;
 use qrng_tests::http::At;
 use qrng_tests::shim::{Shim, write_keys};
@@ -44,15 +44,8 @@ fn open(address: SocketAddr, size: &str, picture: &Path) -> Seen {
     let run = |what: &str| {
         let mut command = Command::new("chromium");
         command
+            .args(ALONE)
             .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
                 "--enable-logging=stderr",
                 // In time of the page, which stands still while it waits for an answer.
                 "--virtual-time-budget=9000",

@@ -7,6 +7,7 @@ use qrng_tests::chain::{peer, wait_until};
 use qrng_tests::fuse_harness::no_mount;
 use qrng_tests::http::{Answer, At};
 use qrng_tests::pushed::World;
+use qrng_tests::rubbish::Rubbish;
 use qrng_tests::shim::Shim;
 use qrng_tests::skip;
 
@@ -224,13 +225,8 @@ fn rubbish_of_every_shape_is_taken_or_refused_and_does_no_harm() {
     let seed = body(&packets(&mut world, 5));
     let at = world.shim.as_ref().unwrap().local.clone();
     let before = world.chain.count("/packets/admitted");
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut random = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut rubbish = Rubbish::default();
+    let mut random = || rubbish.number();
     let mut seen = HashMap::new();
     for _ in 0..1000 {
         let mut body = seed.clone();
